@@ -1,0 +1,6 @@
+//! The command line: one file a subcommand.
+use std::process::ExitCode;
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,21 @@
+//! duplex: one image, two homes. A Linux guest in a KVM virtual machine, or the same root file
+//! system in a container, from one command line.
+//!
+//! # The house
+//!
+//! Modules in layer order: a module imports only from modules above its own in this list
+//! (`tests/architecture.rs` keeps that true).
+//!
+//! | module | idea |
+//! |---|---|
+//! | `terminal` | the caller's terminal: raw mode, and back on every way out |
+//! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
+//! | `trace` | what happened and when: boot phases, exits |
+//! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
+//! | `host` | what this machine can do |
+//! | `isolate` | the host kernel's isolation primitives |
+//! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
+//! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
+//! | `cli` | one file a subcommand |
+
+pub mod cli;
