@@ -19,3 +19,7 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod terminal;
+pub mod trace;
+pub mod vm;
+pub mod workload;

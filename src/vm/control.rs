@@ -1,0 +1,216 @@
+//! Stopping and pausing vCPU threads without a race.
+//!
+//! The one who asks writes the request and then sends every vCPU thread the kick signal. The
+//! threads keep that signal blocked but for the time inside KVM_RUN (KVM_SET_SIGNAL_MASK): if it
+//! comes in between, it stays pending and KVM_RUN returns at once. So no request is ever missed,
+//! and nothing has to be polled.
+
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::libc;
+
+use crate::trace::exits::ExitCounts;
+
+/// What the vCPU threads are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Request {
+    /// Run the guest.
+    Run = 0,
+    /// Leave the guest and wait.
+    Pause = 1,
+    /// Leave the guest and end.
+    Stop = 2,
+}
+
+/// Beside the request: the guest must wait until its output was taken.
+const THROTTLED: u8 = 0x80;
+
+/// How a vCPU was found when it paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// It is halted with interrupts off, or was never started: only another vCPU can wake it.
+    pub dead: bool,
+    /// Its instruction pointer.
+    pub rip: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the guest must wait until its output was taken.
+    throttled: bool,
+    /// How many threads wait for the end of a pause.
+    parked: usize,
+    /// How many threads have ended.
+    ended: usize,
+    snapshots: Vec<Snapshot>,
+}
+
+/// The meeting point of the vCPU threads and the one who controls them.
+pub struct Control {
+    /// The request and [`THROTTLED`], readable without the lock on the way into every KVM_RUN.
+    request: AtomicU8,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control {
+            request: AtomicU8::new(Request::Run as u8),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+impl Control {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is only counters: whoever panicked cannot have left it half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, request: Request) {
+        let mut state = self.lock();
+        state.snapshots.clear();
+        let throttled = if state.throttled { THROTTLED } else { 0 };
+        self.request.store(request as u8 | throttled, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    /// What is asked for now.
+    fn request(&self) -> Request {
+        match self.request.load(Ordering::Acquire) & !THROTTLED {
+            0 => Request::Run,
+            1 => Request::Pause,
+            _ => Request::Stop,
+        }
+    }
+
+    /// Called by a vCPU thread before it enters the guest: what it is to do. Waits while the guest
+    /// is throttled and nothing else is asked for.
+    pub fn next(&self) -> Request {
+        if self.request.load(Ordering::Acquire) == Request::Run as u8 {
+            return Request::Run;
+        }
+        let mut state = self.lock();
+        while state.throttled && self.request() == Request::Run {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.request()
+    }
+
+    /// Makes the vCPUs wait at their next exit, until the guest's output was taken, or lets them
+    /// go on.
+    pub fn throttle(&self, throttled: bool) {
+        let mut state = self.lock();
+        state.throttled = throttled;
+        if throttled {
+            self.request.fetch_or(THROTTLED, Ordering::Release);
+        } else {
+            self.request.fetch_and(!THROTTLED, Ordering::Release);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Called by a vCPU thread that has seen [`Request::Pause`]: leaves a snapshot and waits until
+    /// something else is asked for.
+    pub fn park(&self, snapshot: Snapshot) {
+        let mut state = self.lock();
+        state.parked += 1;
+        state.snapshots.push(snapshot);
+        self.changed.notify_all();
+        while self.request() == Request::Pause {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.parked -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Called when a vCPU thread ends, for whatever reason.
+    pub fn ended(&self) {
+        self.lock().ended += 1;
+        self.changed.notify_all();
+    }
+}
+
+/// The signal that makes KVM_RUN return.
+pub fn kick_signal() -> libc::c_int {
+    libc::SIGRTMIN()
+}
+
+/// The running vCPU threads, and how to control them.
+pub struct Threads {
+    control: Arc<Control>,
+    handles: Vec<JoinHandle<ExitCounts>>,
+}
+
+impl Threads {
+    /// Takes the threads under control.
+    pub fn new(control: Arc<Control>, handles: Vec<JoinHandle<ExitCounts>>) -> Self {
+        Threads { control, handles }
+    }
+
+    fn kick(&self) {
+        for handle in &self.handles {
+            // SAFETY: the thread was not joined yet, so its id is valid, even if it has ended.
+            unsafe { libc::pthread_kill(handle.as_pthread_t(), kick_signal()) };
+        }
+    }
+
+    /// Pauses all vCPUs and returns how each was found. Fewer snapshots than vCPUs: some have
+    /// ended.
+    pub fn pause(&self) -> Vec<Snapshot> {
+        self.control.set(Request::Pause);
+        self.kick();
+        let mut state = self.control.lock();
+        while state.parked + state.ended < self.handles.len() {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.snapshots.clone()
+    }
+
+    /// Lets paused vCPUs run again, and waits until they do, so that a pause that follows finds
+    /// none of them still leaving this one.
+    pub fn resume(&self) {
+        self.control.set(Request::Run);
+        let mut state = self.control.lock();
+        while state.parked > 0 {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends all threads and returns their exit counts, added up.
+    pub fn stop(self) -> ExitCounts {
+        self.control.set(Request::Stop);
+        self.kick();
+        let mut counts = ExitCounts::default();
+        for handle in self.handles {
+            // A thread that panicked has said so through `End`; its counts are lost.
+            if let Ok(of_vcpu) = handle.join() {
+                counts.add(&of_vcpu);
+            }
+        }
+        counts
+    }
+
+    /// The CPU time that all threads have used so far, in nanoseconds.
+    pub fn cpu_time(&self) -> u64 {
+        self.handles.iter().map(thread_cpu_time).sum()
+    }
+}
+
+fn thread_cpu_time(handle: &JoinHandle<ExitCounts>) -> u64 {
+    let mut clock = 0;
+    // SAFETY: the thread was not joined yet, so its id is valid; `clock` is ours to write.
+    let failed = unsafe { libc::pthread_getcpuclockid(handle.as_pthread_t(), &raw mut clock) };
+    if failed != 0 {
+        return 0;
+    }
+    let time = nix::time::clock_gettime(nix::time::ClockId::from_raw(clock));
+    // A thread that has ended has no clock any more.
+    time.map_or(0, |time| u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or(0))
+}
