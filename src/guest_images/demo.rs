@@ -24,9 +24,14 @@ const MODULES: [&str; 2] = ["pvpanic", "pvpanic_mmio"];
 /// The archive's name in its cache entry.
 const ARCHIVE: &str = "initramfs.cpio";
 
-/// The demo guest's initramfs for this kernel: busybox and `guest-images/rootfs/init`, which says
-/// what it does and how the kernel's command line chooses.
-pub fn demo_initramfs(cache: &Cache, kernel: &DebianKernel) -> Result<PathBuf, Error> {
+/// The demo guest's initramfs: busybox and `guest-images/rootfs/init`, which says what it does and how
+/// the kernel's command line chooses. With one of Debian's kernels it has the modules by which a
+/// crash of that kernel is reported; without (`None`) it is for kernels that need no modules.
+pub fn demo_initramfs<'a>(
+    cache: &Cache,
+    kernel: impl Into<Option<&'a DebianKernel>>,
+) -> Result<PathBuf, Error> {
+    let kernel = kernel.into();
     let busybox = busybox(cache)?;
     let recipe = Recipe {
         kind: "demo".to_string(),
@@ -35,7 +40,7 @@ pub fn demo_initramfs(cache: &Cache, kernel: &DebianKernel) -> Result<PathBuf, E
             .part(MARK)
             // Cache entries never change, so their names stand for what is in them.
             .part(entry_name(&busybox))
-            .part(entry_name(&kernel.elf)),
+            .part(kernel.map_or(&[][..], |kernel| entry_name(&kernel.elf))),
     };
     archive(cache, recipe, || {
         let mut initramfs = Initramfs::with_console()?;
@@ -46,12 +51,10 @@ pub fn demo_initramfs(cache: &Cache, kernel: &DebianKernel) -> Result<PathBuf, E
         initramfs.file("bin/busybox", 0o755, &program)?;
         initramfs.symlink("bin/sh", "busybox")?;
         initramfs.file("bin/mark", 0o755, MARK)?;
-        for (name, module) in kernel.module_files(&MODULES)? {
-            initramfs.file(
-                &format!("lib/modules/{}.ko", name.replace('_', "-")),
-                0o644,
-                &module,
-            )?;
+        if let Some(kernel) = kernel {
+            for (name, module) in kernel.module_files(&MODULES)? {
+                initramfs.file(&format!("lib/modules/{name}.ko"), 0o644, &module)?;
+            }
         }
         initramfs.file("init", 0o755, INIT.as_bytes())?;
         initramfs.finish()
