@@ -19,7 +19,6 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod guest_images;
 pub mod terminal;
 pub mod trace;
-pub mod vm;
-pub mod workload;

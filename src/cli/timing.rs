@@ -12,7 +12,11 @@ use crate::vm::session::Outcome;
 ///
 /// # Errors
 /// Only where JSON cannot be made of numbers and names: never.
-pub(super) fn print(recorder: &Recorder, outcome: &Outcome, json: bool) -> Result<(), serde_json::Error> {
+pub(super) fn print(
+    recorder: &Recorder,
+    outcome: &Outcome,
+    json: bool,
+) -> Result<(), serde_json::Error> {
     if json {
         eprintln!("{}", serde_json::to_string(&as_json(recorder, outcome))?);
     } else {
