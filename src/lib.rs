@@ -22,3 +22,5 @@ pub mod cli;
 pub mod guest_images;
 pub mod terminal;
 pub mod trace;
+pub mod vm;
+pub mod workload;

@@ -286,6 +286,7 @@ impl<'a> SilenceWatch<'a> {
         }
         let snapshots = self.threads.pause();
         self.threads.resume();
+        log::debug!("XX {used} {snapshots:x?}");
         let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
         if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
             self.end.declare(End::Halted);
