@@ -23,8 +23,9 @@ use crate::trace::exits::ExitCounts;
 
 /// How often a silent machine is looked at. Twice silent and dead is an end: within 2 s.
 const SILENCE_CHECK: Duration = Duration::from_millis(500);
-/// CPU time of all vCPUs between two looks, in nanoseconds, below which a machine is silent.
-const SILENCE: u64 = 5_000_000;
+/// CPU time of all vCPUs between two looks, in nanoseconds, below which a machine is worth a look.
+/// Well above what the look itself costs, also in the testbed, where pausing takes milliseconds.
+const SILENCE: u64 = 100_000_000;
 /// How long, in milliseconds, output may take to be written after the user asked to quit.
 const IMPATIENCE: u16 = 200;
 
@@ -286,7 +287,6 @@ impl<'a> SilenceWatch<'a> {
         }
         let snapshots = self.threads.pause();
         self.threads.resume();
-        log::debug!("XX {used} {snapshots:x?}");
         let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
         if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
             self.end.declare(End::Halted);
