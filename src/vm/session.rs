@@ -281,12 +281,14 @@ impl<'a> SilenceWatch<'a> {
     fn look(&mut self) {
         let now = self.threads.cpu_time();
         let used = now.saturating_sub(std::mem::replace(&mut self.cpu_time, now));
+        log::trace!("silence watch: the vCPUs used {used} ns");
         if used >= SILENCE {
             self.dead_before = None;
             return;
         }
         let snapshots = self.threads.pause();
         self.threads.resume();
+        log::trace!("silence watch: {snapshots:x?}");
         let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
         if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
             self.end.declare(End::Halted);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED,
-    KVM_MP_STATE_UNINITIALIZED, Msrs, kvm_msr_entry,
+    KVM_MP_STATE_UNINITIALIZED, KVM_VCPUEVENT_VALID_NMI_PENDING, Msrs, kvm_msr_entry,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
@@ -65,6 +65,7 @@ enum Exit<'a> {
     MmioRead(u64, &'a mut [u8]),
     MmioWrite(u64),
     Interrupted,
+    NotStarted,
     Fatal(Cause),
     Failed(Failure),
 }
@@ -175,6 +176,10 @@ impl Vcpu {
                 forget_kick();
                 (Reason::Interrupted, None)
             }
+            Exit::NotStarted => {
+                self.drop_early_nmi();
+                (Reason::Other, None)
+            }
             Exit::Fatal(cause) => {
                 let report = Report::new(id, cause, &self.fd, &shared.memory);
                 let end = match cause {
@@ -209,7 +214,8 @@ impl Vcpu {
             Ok(_) => Some(Cause::Unexpected(u32::MAX)),
             Err(error) => {
                 return match error.errno() {
-                    libc::EINTR | libc::EAGAIN => Exit::Interrupted,
+                    libc::EINTR => Exit::Interrupted,
+                    libc::EAGAIN => Exit::NotStarted,
                     libc::EFAULT | libc::EHWPOISON => Exit::Failed(Failure::Memory(id)),
                     _ => Exit::Failed(Failure::Run(id, error)),
                 };
@@ -227,16 +233,32 @@ impl Vcpu {
         }
     }
 
+    /// A processor that waits for its SIPI ignores NMIs. KVM keeps one pending instead, and then
+    /// KVM_RUN doesn't wait any more but returns at once, for ever: a guest that stops its
+    /// processors by an NMI to all of them would make those it never started spin.
+    fn drop_early_nmi(&self) {
+        let Ok(mut events) = self.fd.get_vcpu_events() else { return };
+        if self.is_started() || events.nmi.pending == 0 {
+            return;
+        }
+        events.nmi.pending = 0;
+        events.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING;
+        if let Err(error) = self.fd.set_vcpu_events(&events) {
+            log::debug!("vCPU {}: a pending NMI cannot be dropped: {error}", self.id);
+        }
+    }
+
+    fn is_started(&self) -> bool {
+        let state = self.fd.get_mp_state().map(|state| state.mp_state);
+        !matches!(state, Ok(KVM_MP_STATE_UNINITIALIZED | KVM_MP_STATE_INIT_RECEIVED))
+    }
+
     /// How this vCPU is, for whoever paused it.
     fn snapshot(&self) -> Snapshot {
         let state = self.fd.get_mp_state().map(|state| state.mp_state);
         let (rip, rflags) = self.fd.get_regs().map_or((0, RFLAGS_IF), |r| (r.rip, r.rflags));
-        let dead = match state {
-            Ok(KVM_MP_STATE_HALTED) => rflags & RFLAGS_IF == 0,
-            Ok(KVM_MP_STATE_UNINITIALIZED | KVM_MP_STATE_INIT_RECEIVED) => true,
-            _ => false,
-        };
-        Snapshot { dead, rip }
+        let halted = state == Ok(KVM_MP_STATE_HALTED) && rflags & RFLAGS_IF == 0;
+        Snapshot { dead: halted || !self.is_started(), rip }
     }
 
     /// Blocks the kick signal on this thread but for the time inside KVM_RUN.
