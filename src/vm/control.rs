@@ -196,21 +196,4 @@ impl Threads {
         }
         counts
     }
-
-    /// The CPU time that all threads have used so far, in nanoseconds.
-    pub fn cpu_time(&self) -> u64 {
-        self.handles.iter().map(thread_cpu_time).sum()
-    }
-}
-
-fn thread_cpu_time(handle: &JoinHandle<ExitCounts>) -> u64 {
-    let mut clock = 0;
-    // SAFETY: the thread was not joined yet, so its id is valid; `clock` is ours to write.
-    let failed = unsafe { libc::pthread_getcpuclockid(handle.as_pthread_t(), &raw mut clock) };
-    if failed != 0 {
-        return 0;
-    }
-    let time = nix::time::clock_gettime(nix::time::ClockId::from_raw(clock));
-    // A thread that has ended has no clock any more.
-    time.map_or(0, |time| u64::try_from(std::time::Duration::from(time).as_nanos()).unwrap_or(0))
 }

@@ -18,6 +18,9 @@ const LEAF_TSC: u32 = 0x15;
 const LEAF_TOPOLOGY_V2: u32 = 0x1F;
 /// Linux, Documentation/virt/kvm/x86/cpuid.rst.
 const LEAF_HYPERVISOR: u32 = 0x4000_0000;
+const LEAF_KVM_FEATURES: u32 = 0x4000_0001;
+/// KVM_FEATURE_ASYNC_PF, _ASYNC_PF_VMEXIT and _ASYNC_PF_INT.
+const KVM_ASYNC_PAGE_FAULTS: u32 = 1 << 4 | 1 << 10 | 1 << 14;
 /// VMware's timing leaf, which KVM guests understand: EAX is the TSC's frequency, EBX the APIC
 /// timer's, both in kHz.
 const LEAF_HYPERVISOR_TIMING: u32 = 0x4000_0010;
@@ -140,6 +143,10 @@ fn make_consistent(entry: &mut kvm_cpuid_entry2, cpus: u32, tsc_deadline: bool) 
             (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
         }
         LEAF_HYPERVISOR => entry.eax = entry.eax.max(LEAF_HYPERVISOR_TIMING),
+        // Async page faults: one that is still to be reported when the guest has switched its
+        // local APIC off never is, and keeps KVM from letting that vCPU halt. So a machine that
+        // has stopped for good would use a whole CPU.
+        LEAF_KVM_FEATURES => entry.eax &= !KVM_ASYNC_PAGE_FAULTS,
         LEAF_AMD_FEATURES => {
             entry.ecx &= !AMD_ECX_SVM;
             let legacy = entry.ecx & AMD_ECX_CMP_LEGACY != 0 && cpus > 1;

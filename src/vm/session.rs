@@ -1,4 +1,5 @@
-//! Runs a machine to its end: one event loop for its console, its signals and its silence.
+//! Runs a machine to its end: one event loop for its console, the signals and a look
+//! at its vCPUs now and then.
 
 use std::cell::Cell;
 use std::io;
@@ -21,11 +22,9 @@ use super::machine::{self, Machine, SerialLine};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
 
-/// How often a silent machine is looked at. Twice silent and dead is an end: within 2 s.
-const SILENCE_CHECK: Duration = Duration::from_millis(500);
-/// CPU time of all vCPUs between two looks, in nanoseconds, below which a machine is worth a look.
-/// Well above what the look itself costs, also in the testbed, where pausing takes milliseconds.
-const SILENCE: u64 = 100_000_000;
+/// How often the vCPUs are looked at. Found dead twice in the same place, the machine has ended:
+/// within 2 s.
+const LOOK: Duration = Duration::from_millis(800);
 /// How long, in milliseconds, output may take to be written after the user asked to quit.
 const IMPATIENCE: u16 = 200;
 
@@ -129,7 +128,7 @@ fn event_loop(
     threads: &Threads,
     console: &mut Console,
     signals: &Signals,
-) -> Result<(), event_manager::Error> {
+) -> Result<(), Box<dyn std::error::Error>> {
     let finished = Rc::new(Cell::new(false));
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
     let end = machine.end();
@@ -141,14 +140,12 @@ fn event_loop(
         end,
         reading: false,
     }));
-    if let Some(watch) = SilenceWatch::new(threads, end) {
-        manager.add_subscriber(Box::new(watch));
-    }
+    manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
     while !finished.get() {
         match manager.run() {
             Ok(_) => {}
             Err(event_manager::Error::Epoll(errno)) if errno.errno() == libc::EINTR => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
@@ -258,37 +255,26 @@ impl MutEventSubscriber for ConsoleEvents<'_> {
     }
 }
 
-/// Notices a machine whose vCPUs are all halted with interrupts off. The in-kernel interrupt
-/// controller keeps halts to itself; but a dead machine uses no CPU time, so only one that uses
-/// none is paused for a look.
-struct SilenceWatch<'a> {
+/// Notices a machine whose vCPUs are all halted with interrupts off: the in-kernel interrupt
+/// controller keeps halts to itself, so they must be paused for a look. A pause takes microseconds.
+struct HaltWatch<'a> {
     threads: &'a Threads,
     end: &'a EndSlot,
     timer: TimerFd,
-    cpu_time: u64,
     dead_before: Option<Vec<Snapshot>>,
 }
 
-impl<'a> SilenceWatch<'a> {
-    fn new(threads: &'a Threads, end: &'a EndSlot) -> Option<Self> {
+impl<'a> HaltWatch<'a> {
+    fn new(threads: &'a Threads, end: &'a EndSlot) -> nix::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
-        let interval = Expiration::Interval(SILENCE_CHECK.into());
-        timer.set(interval, TimerSetTimeFlags::empty()).ok()?;
-        Some(SilenceWatch { threads, end, timer, cpu_time: 0, dead_before: None })
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        timer.set(Expiration::Interval(LOOK.into()), TimerSetTimeFlags::empty())?;
+        Ok(HaltWatch { threads, end, timer, dead_before: None })
     }
 
     fn look(&mut self) {
-        let now = self.threads.cpu_time();
-        let used = now.saturating_sub(std::mem::replace(&mut self.cpu_time, now));
-        log::trace!("silence watch: the vCPUs used {used} ns");
-        if used >= SILENCE {
-            self.dead_before = None;
-            return;
-        }
         let snapshots = self.threads.pause();
         self.threads.resume();
-        log::trace!("silence watch: {snapshots:x?}");
         let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
         if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
             self.end.declare(End::Halted);
@@ -307,7 +293,7 @@ fn same(before: &[Snapshot], now: &[Snapshot]) -> bool {
     sorted(before) == sorted(now)
 }
 
-impl MutEventSubscriber for SilenceWatch<'_> {
+impl MutEventSubscriber for HaltWatch<'_> {
     fn init(&mut self, ops: &mut EventOps) {
         watch(ops, self.timer.as_fd().as_raw_fd());
     }
