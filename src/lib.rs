@@ -19,3 +19,4 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod terminal;
