@@ -19,4 +19,5 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod isolate;
 pub mod terminal;
