@@ -19,5 +19,6 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod guest_images;
 pub mod isolate;
 pub mod terminal;

@@ -1,0 +1,28 @@
+//! Guest images: kernels and small root file systems, made or fetched once and kept in a cache.
+//!
+//! Nothing here is installed on the host, and nothing needs privilege: Debian's packages are
+//! downloaded and unpacked ([`debian_kernel`]), the tuned kernel is built from Debian's source
+//! package ([`tuned_kernel`]), initramfs archives are written in process ([`demo_initramfs`],
+//! [`hello_initramfs`], [`Initramfs`]). The scripts and guest programs come from `guest-images/` and
+//! are part of the binary, so that an installed duplex needs no checkout.
+
+mod cache;
+mod compression;
+mod debian;
+mod demo;
+mod digest;
+mod error;
+mod initramfs;
+mod payload;
+mod progress;
+mod script;
+mod tuned;
+
+pub use cache::Cache;
+pub use compression::Compression;
+pub use debian::{DebianKernel, Series, debian_kernel};
+pub use demo::{demo_initramfs, hello_initramfs};
+pub use error::Error;
+pub use initramfs::Initramfs;
+pub use payload::{PayloadError, elf_from_bzimage};
+pub use tuned::{TunedKernel, find_tuned_kernel, tuned_kernel};
