@@ -22,6 +22,7 @@ pub struct Program {
     namespaces: Namespaces,
     identity: Option<IdentityMap>,
     descriptors: Vec<OwnedFd>,
+    dies_with_parent: bool,
 }
 
 impl Program {
@@ -37,6 +38,7 @@ impl Program {
             namespaces: Namespaces::NONE,
             identity: None,
             descriptors: Vec::new(),
+            dies_with_parent: false,
         })
     }
 
@@ -69,6 +71,12 @@ impl Program {
     /// The descriptors the program starts with, numbered from 0. It gets no others.
     pub fn descriptors(mut self, descriptors: Vec<OwnedFd>) -> Self {
         self.descriptors = descriptors;
+        self
+    }
+
+    /// The kernel kills the program when the thread that started it ends, however that happens.
+    pub fn dies_with_parent(mut self) -> Self {
+        self.dies_with_parent = true;
         self
     }
 
@@ -143,6 +151,9 @@ struct Plan<'a> {
     // Copies numbered above all targets, so that putting one in place can't overwrite another.
     sources: Vec<OwnedFd>,
     maps: Option<(String, String)>,
+    // Who the parent is, in the new process's eyes: nobody it can see, in a PID namespace of its
+    // own.
+    parent: libc::pid_t,
     // Where the reason of a failure goes; likewise above all targets.
     report: OwnedFd,
 }
@@ -165,6 +176,11 @@ impl<'a> Plan<'a> {
                 .identity
                 .filter(|_| program.namespaces.contains(Namespaces::USER))
                 .map(|map| (map.uid_line(), map.gid_line())),
+            parent: if program.namespaces.contains(Namespaces::PID) {
+                0
+            } else {
+                nix::unistd::getpid().as_raw()
+            },
             program,
             report: duplicate_above(&report, above)?,
         })
@@ -185,7 +201,12 @@ impl<'a> Plan<'a> {
     fn exec(&self) -> i32 {
         // The order matters: the maps first, for an unmapped user may open nothing; the
         // descriptors last before the exec, for they overwrite what the steps before may need.
-        let steps = [Self::map_identity, Self::start_session, Self::place_descriptors];
+        let steps = [
+            Self::map_identity,
+            Self::start_session,
+            Self::tie_to_parent,
+            Self::place_descriptors,
+        ];
         for step in steps {
             if step(self) < 0 {
                 return Errno::last_raw();
@@ -233,6 +254,23 @@ impl<'a> Plan<'a> {
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             libc::setsid()
         }
+    }
+
+    fn tie_to_parent(&self) -> i32 {
+        if !self.program.dies_with_parent {
+            return 0;
+        }
+        // SAFETY: plain system calls. A parent that ended before the first of them is noticed by
+        // the second: its orphan has another parent.
+        unsafe {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) < 0 {
+                return -1;
+            }
+            if libc::getppid() != self.parent {
+                libc::_exit(127);
+            }
+        }
+        0
     }
 
     fn place_descriptors(&self) -> i32 {
