@@ -9,6 +9,7 @@
 //! | module | idea |
 //! |---|---|
 //! | `terminal` | the caller's terminal: raw mode, and back on every way out |
+//! | `standard_streams` | which of the standard streams were open at the start |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
 //! | `trace` | what happened and when: boot phases, exits |
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
@@ -20,7 +21,10 @@
 
 pub mod cli;
 pub mod guest_images;
+pub mod isolate;
+pub mod standard_streams;
 pub mod terminal;
+pub mod testbed;
 pub mod trace;
 pub mod vm;
 pub mod workload;

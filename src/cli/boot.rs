@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use thiserror::Error as ThisError;
@@ -75,7 +76,7 @@ enum BootError {
 }
 
 /// Runs the command; returns the exit status.
-pub(super) fn run(args: &Args, recorder: Recorder) -> Result<u8, Box<dyn Error>> {
+pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     let boot = boot(args)?;
     let recorder = Arc::new(recorder);
     let plan = plan(&boot)?;
@@ -84,7 +85,7 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<u8, Box<dyn Error>>
     if args.timing {
         timing::print(&recorder, &outcome, args.json)?;
     }
-    Ok(status)
+    Ok(status.into())
 }
 
 /// The guest that the arguments ask for.

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
+mod testbed;
 mod timing;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Boot(boot::Args),
+    Testbed(testbed::Args),
 }
 
 /// Runs the command line and returns the exit status.
@@ -53,9 +55,10 @@ pub fn main() -> ExitCode {
     start_logging(cli.verbose);
     let result = match cli.command {
         Command::Boot(args) => boot::run(&args, recorder),
+        Command::Testbed(args) => testbed::run(args),
     };
     match result {
-        Ok(status) => status.into(),
+        Ok(status) => status,
         Err(error) => fail(&*error),
     }
 }
@@ -70,4 +73,11 @@ fn start_logging(verbose: bool) {
 fn fail(error: &dyn Error) -> ExitCode {
     eprintln!("duplex: {error}");
     FAILED.into()
+}
+
+/// An empty table without rules, in the style of docker's.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
+    table
 }

@@ -15,6 +15,7 @@ mod error;
 mod initramfs;
 mod payload;
 mod progress;
+pub(crate) use progress::Progress;
 mod script;
 mod tuned;
 

@@ -12,7 +12,7 @@ const REDRAW: Duration = Duration::from_millis(200);
 
 /// How far a task has come, as the user sees it. Silent until the first step, and gone from the
 /// terminal when dropped.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     task: String,
     /// None when stderr is no terminal.
     bar: Option<ProgressBar>,
@@ -20,7 +20,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// For a task named like "getting Debian's kernel 6.1".
-    pub(super) fn new(task: impl Into<String>) -> Self {
+    pub(crate) fn new(task: impl Into<String>) -> Self {
         let task = task.into();
         let bar = io::stderr()
             .is_terminal()
@@ -29,7 +29,7 @@ impl Progress {
     }
 
     /// The task has come to this step.
-    pub(super) fn step(&self, step: &str) {
+    pub(crate) fn step(&self, step: &str) {
         match &self.bar {
             Some(bar) => {
                 bar.set_style(style(STEP));
@@ -42,7 +42,7 @@ impl Progress {
     }
 
     /// `done` parts of the step are done, of `total`, which may be a guess.
-    pub(super) fn parts(&self, done: u64, total: u64) {
+    pub(crate) fn parts(&self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(total.max(done));
             bar.set_position(done);

@@ -1,0 +1,216 @@
+//! `duplex testbed`: an emulated machine with hardware virtualization, for any command.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use crate::testbed::{self, Clock, Counts, Machine, Session, Status};
+
+/// Run commands on an emulated machine that has AMD-V, on hosts without hardware virtualization
+///
+/// The machine has this host's file system as its own. What commands write there stays in the
+/// machine's memory, except to the files and directories named with --write.
+#[derive(ClapArgs)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a testbed that stays, so that each command after that needs no start
+    Start(Start),
+    /// Run a command in the testbed, or in one that is started for it alone
+    Run(Run),
+    /// Stop the testbeds that stay
+    Stop,
+    /// Show the testbeds that stay
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// PID 1 in the machine
+    #[command(hide = true)]
+    Agent,
+    /// The first process of each session in the machine
+    #[command(hide = true)]
+    Session,
+    /// The process on the host that owns a machine
+    #[command(hide = true)]
+    Keeper,
+}
+
+#[derive(ClapArgs)]
+struct Start {
+    /// How many CPUs it has
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
+    cpus: u8,
+    /// How much memory it has, in MiB or with a unit: 3072, 3G
+    #[arg(long, value_name = "SIZE", default_value = "3G", value_parser = mebibytes)]
+    memory: u32,
+    /// Start the machine whose clock counts instructions; it has one CPU
+    #[arg(long, conflicts_with = "cpus")]
+    count_instructions: bool,
+}
+
+#[derive(ClapArgs)]
+struct Run {
+    /// A file or directory that the command may write to (created as a file if missing)
+    #[arg(long, value_name = "PATH")]
+    write: Vec<PathBuf>,
+    /// A file or directory that the command reads: needed in /dev, /proc, /run and /sys, and with
+    /// --count-instructions
+    #[arg(long, value_name = "PATH")]
+    input: Vec<PathBuf>,
+    /// Count the instructions that the whole machine executes until the command's first byte, its
+    /// first line, and its end
+    ///
+    /// The command runs from memory, and finds only its program with its libraries, and what was
+    /// named with --input. Its standard input is empty.
+    #[arg(long)]
+    count_instructions: bool,
+    /// Print the counts as JSON
+    #[arg(long, requires = "count_instructions")]
+    json: bool,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<OsString>,
+}
+
+/// Runs it and returns the exit status.
+pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
+    match args.command {
+        Command::Start(start) => start.run(),
+        Command::Run(run) => run.run(),
+        Command::Stop => stop(),
+        Command::Status { json } => status(json),
+        Command::Agent => Ok(testbed::agent()),
+        Command::Session => Ok(testbed::session()),
+        Command::Keeper => Ok(testbed::keeper()),
+    }
+}
+
+impl Start {
+    fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        let machine = Machine { memory_mib: self.memory, ..machine(self.count_instructions) };
+        let machine = match machine.clock {
+            Clock::Wall => Machine { cpus: self.cpus, ..machine },
+            Clock::Instructions => machine,
+        };
+        if !testbed::start(&machine)? {
+            say("the testbed is running already");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Run {
+    fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        let mut session = Session::new(self.command)?;
+        session.writable = self.write;
+        session.inputs = self.input;
+        session.machine = machine(self.count_instructions);
+        match testbed::run(&session) {
+            Ok(outcome) => {
+                if let Some(counts) = outcome.counts {
+                    report(&counts, self.json)?;
+                }
+                Ok(outcome.status.into())
+            }
+            Err(error) => {
+                say(&error.to_string());
+                Ok(error.exit_status().into())
+            }
+        }
+    }
+}
+
+fn machine(count_instructions: bool) -> Machine {
+    if count_instructions { Machine::counting() } else { Machine::default() }
+}
+
+fn stop() -> Result<ExitCode, Box<dyn Error>> {
+    if testbed::stop()? == 0 {
+        say("no testbed is running");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(json: bool) -> Result<ExitCode, Box<dyn Error>> {
+    let all = testbed::status()?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &all)?;
+        writeln!(out)?;
+    } else {
+        let mut table = super::table(&["TESTBED", "CPUS", "MEMORY", "KERNEL", "COMMANDS"]);
+        for Status { machine, kernel, sessions } in all {
+            let kind = match machine.clock {
+                Clock::Wall => "normal",
+                Clock::Instructions => "counting",
+            };
+            let kernel = if kernel.is_empty() { "starting".into() } else { kernel };
+            table.add_row([
+                kind.to_owned(),
+                machine.cpus.to_string(),
+                format!("{}M", machine.memory_mib),
+                kernel,
+                sessions.to_string(),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints counts on stderr: stdout is the command's.
+fn report(counts: &Counts, json: bool) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stderr().lock();
+    if json {
+        serde_json::to_writer(&mut out, counts)?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    let mut table = super::table(&["SINCE THE START", "INSTRUCTIONS"]);
+    let rows = [
+        ("first byte", counts.first_byte),
+        ("first line", counts.first_line),
+        ("end", Some(counts.end)),
+    ];
+    for (name, count) in rows {
+        table.add_row([name.to_owned(), count.map_or("none".into(), millions)]);
+    }
+    writeln!(out, "{table}")?;
+    Ok(())
+}
+
+/// A count with a decimal for thousands of a million: as exact as counts are the same.
+fn millions(count: u64) -> String {
+    format!("{}.{:03} million", count / 1_000_000, count % 1_000_000 / 1000)
+}
+
+/// A remark on stderr. Whoever closed that does not want to know.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "duplex: {text}");
+}
+
+fn mebibytes(text: &str) -> Result<u32, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u32 = digits.parse().map_err(|_| format!("'{text}' is not a size"))?;
+    let mebibytes = match &text[digits.len()..] {
+        "" | "M" | "m" => Some(number),
+        "G" | "g" => number.checked_mul(1024),
+        unit => return Err(format!("'{unit}' is not a unit: give M or G")),
+    };
+    mebibytes.filter(|n| (512..=1 << 20).contains(n)).ok_or("give 512M to 1024G".into())
+}

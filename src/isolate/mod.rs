@@ -1,0 +1,14 @@
+//! The host kernel's isolation primitives, one a file.
+//!
+//! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
+//! second, so that a plan can be looked at and tested without privilege.
+
+mod mounts;
+mod namespaces;
+mod spawn;
+
+pub use mounts::{
+    Attributes, attach, bind, clone_tree, detach, follow_only, restrict, tmpfs, tmpfs_with,
+};
+pub use namespaces::{IdentityMap, Namespaces};
+pub use spawn::{Process, Program};

@@ -1,0 +1,21 @@
+//! The inside of the testbed: PID 1 of the emulated machine, and the processes that run sessions.
+//!
+//! The machine's whole initramfs is this program and some kernel modules. As PID 1 it turns the
+//! host's exported file system into a root that can be written to (to memory), and then waits for
+//! clients on the session ports. Each session gets a process of its own, PID 1 of a PID namespace
+//! and owner of a mount namespace: whatever a command starts or mounts ends with its session.
+
+mod devices;
+mod modules;
+mod pid1;
+mod root;
+mod session;
+
+pub use pid1::main as agent;
+pub use session::main as session;
+
+/// Where the program itself can be found in the testbed, for commands that want to run it there.
+pub const PROGRAM: &str = "/run/duplex/bin/duplex";
+
+/// Where the files and directories that commands name are mounted, by number.
+const NAMED: &str = "/run/duplex/named";

@@ -1,0 +1,418 @@
+//! Data to and fro between the client's port and the command's streams.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::super::super::outbox::Outbox;
+use super::super::super::poll::{Poll, Ready};
+use super::super::super::protocol::{Ending, Output, ToAgent, ToClient};
+use super::super::super::wire::{self, DATA_LIMIT, Decoder, Frame, Stream};
+use super::super::super::{Clock, Counts};
+use super::command::Command;
+use super::stopwatch::{Instant, Stopwatch};
+
+/// How much input the client may send ahead of the command.
+const WINDOW: u32 = 128 << 10;
+
+/// How much output is held back while instructions are counted, for sending would count too.
+const HELD_LIMIT: usize = 64 << 20;
+
+/// The client's port: frames in both directions.
+pub(super) struct Port {
+    file: File,
+    decoder: Decoder,
+    outbox: Outbox,
+}
+
+impl Port {
+    pub(super) fn new(file: File, decoder: Decoder) -> Self {
+        Self { file, decoder, outbox: Outbox::default() }
+    }
+
+    /// Queues a message.
+    pub(super) fn send(&mut self, message: &ToClient) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        wire::encode_message(message, &mut bytes).map_err(io::Error::other)?;
+        self.outbox.push(&bytes);
+        Ok(())
+    }
+
+    fn send_data(&mut self, stream: Stream, data: &[u8]) {
+        let mut bytes = Vec::new();
+        wire::encode_data(stream, data, &mut bytes);
+        self.outbox.push(&bytes);
+    }
+
+    /// Reads once. `false` when the client is gone.
+    fn receive(&mut self) -> io::Result<bool> {
+        let mut buffer = [0; DATA_LIMIT];
+        match self.file.read(&mut buffer) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                self.decoder.feed(&buffer[..count]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.outbox.flush(&mut self.file, DATA_LIMIT, false).map(drop)
+    }
+
+    /// Sends what is queued, and stays until the client has gone: closing the port earlier could
+    /// take what it has not read yet.
+    pub(super) fn linger(mut self) -> io::Result<()> {
+        loop {
+            let mut poll = Poll::new();
+            poll.add_fd((), self.file.as_fd(), true, !self.outbox.is_empty());
+            for ((), ready) in poll.wait(None)? {
+                if ready.hung_up() {
+                    return Ok(());
+                }
+                if ready.readable() && !self.receive()? {
+                    return Ok(());
+                }
+                // Late signals and input are for a command that is no more.
+                while self.decoder.next().map_err(io::Error::other)?.is_some() {}
+                if ready.writable() {
+                    self.flush()?;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Port,
+    Children,
+    Stdin,
+    Stdout,
+    Stderr,
+    Terminal,
+}
+
+/// The session's event loop.
+pub(super) struct Relay {
+    port: Port,
+    command: Command,
+    children: SignalFd,
+    watch: Stopwatch,
+    clock: Clock,
+    /// Input on its way to the command.
+    input: Outbox,
+    input_ended: bool,
+    /// Input taken by the command since the client was last told.
+    unreported: u32,
+    ending: Option<Ending>,
+}
+
+impl Relay {
+    pub(super) fn new(port: Port, command: Command, children: SignalFd, clock: Clock) -> Self {
+        let watch = Stopwatch::new(command.started);
+        Self {
+            port,
+            command,
+            children,
+            watch,
+            clock,
+            input: Outbox::default(),
+            input_ended: false,
+            unreported: WINDOW,
+            ending: None,
+        }
+    }
+
+    /// Runs until the command has ended and its output has been taken.
+    ///
+    /// # Errors
+    /// `EPIPE` when the client has gone away: the session ends then, and the command with it.
+    pub(super) fn run(&mut self) -> io::Result<(Ending, Option<Counts>)> {
+        self.report_credit()?;
+        // What came together with the start.
+        self.obey_all()?;
+        loop {
+            // What the command wrote before it ended is in the pipes by now.
+            if let Some(ending) = self.ending
+                && !self.port.outbox.is_full()
+                && !self.drain()?
+            {
+                let counted = self.clock == Clock::Instructions;
+                return Ok((ending, counted.then(|| self.watch.counts())));
+            }
+            for (source, ready) in self.wait()? {
+                self.handle(source, ready)?;
+            }
+        }
+    }
+
+    pub(super) fn into_port(self) -> Port {
+        self.port
+    }
+
+    /// Ends every other process of the session.
+    pub(super) fn end_others(&self) -> io::Result<()> {
+        // As PID 1 of the namespace: everything but ourselves.
+        match kill(Pid::from_raw(-1), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        loop {
+            match waitpid(None, None) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::ECHILD) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Vec<(Source, Ready)>> {
+        let mut poll = Poll::new();
+        let room = !self.output_is_full();
+        let sending = !self.port.outbox.is_empty() && !self.holding_back();
+        poll.add_fd(Source::Port, self.port.file.as_fd(), true, sending);
+        poll.add_fd(Source::Children, self.children.as_fd(), true, false);
+        if let Some(stdin) = &self.command.stdin {
+            // Also waited for when there is nothing to write: a hang-up tells that the command
+            // reads no more.
+            poll.add(Source::Stdin, stdin, false, !self.input.is_empty());
+        }
+        if let Some(stdout) = self.command.stdout.as_ref().filter(|_| room) {
+            poll.add(Source::Stdout, stdout, true, false);
+        }
+        if let Some(stderr) = self.command.stderr.as_ref().filter(|_| room) {
+            poll.add(Source::Stderr, stderr, true, false);
+        }
+        if let Some(terminal) = &self.command.terminal
+            && (room || !self.input.is_empty())
+        {
+            poll.add(Source::Terminal, terminal, room, !self.input.is_empty());
+        }
+        poll.wait(None)
+    }
+
+    /// While counting, nothing is sent before the end: the sending would be counted.
+    fn holding_back(&self) -> bool {
+        self.clock == Clock::Instructions
+            && self.ending.is_none()
+            && self.port.outbox.len() < HELD_LIMIT
+    }
+
+    fn output_is_full(&self) -> bool {
+        match self.clock {
+            Clock::Wall => self.port.outbox.is_full(),
+            Clock::Instructions => self.port.outbox.len() >= HELD_LIMIT,
+        }
+    }
+
+    fn handle(&mut self, source: Source, ready: Ready) -> io::Result<()> {
+        match source {
+            Source::Port => {
+                if ready.readable() && !self.port.receive()? {
+                    return Err(Errno::EPIPE.into());
+                }
+                self.obey_all()?;
+                if ready.writable() && !self.holding_back() {
+                    self.port.flush()?;
+                }
+            }
+            Source::Children => self.reap()?,
+            Source::Stdin => {
+                if ready.hung_up() {
+                    self.close_stdin()?;
+                } else if ready.writable() {
+                    self.feed_stdin()?;
+                }
+            }
+            Source::Terminal => {
+                if ready.writable() && !self.input.is_empty() {
+                    self.feed_terminal()?;
+                }
+                if ready.readable() {
+                    self.read_terminal()?;
+                }
+            }
+            Source::Stdout => drop(self.read_output(Output::Stdout)?),
+            Source::Stderr => drop(self.read_output(Output::Stderr)?),
+        }
+        Ok(())
+    }
+
+    fn obey_all(&mut self) -> io::Result<()> {
+        while let Some(frame) = self.port.decoder.next().map_err(io::Error::other)? {
+            self.obey(frame)?;
+        }
+        Ok(())
+    }
+
+    /// Does what the client says.
+    fn obey(&mut self, frame: Frame) -> io::Result<()> {
+        if frame.stream == Stream::Stdin {
+            self.input.push(&frame.payload);
+            return self.feed();
+        }
+        match wire::decode_message(&frame.payload).map_err(io::Error::other)? {
+            ToAgent::StdinEnd => {
+                self.input_ended = true;
+                self.feed()
+            }
+            ToAgent::HangUp => {
+                self.command.signal(libc::SIGHUP, true)?;
+                self.command.signal(libc::SIGCONT, true)
+            }
+            ToAgent::Signal { number, group } => self.command.signal(number, group),
+            ToAgent::Resize(window) => self.command.resize(window),
+            ToAgent::OutputClosed(Output::Stdout) => {
+                self.command.stdout = None;
+                Ok(())
+            }
+            ToAgent::OutputClosed(Output::Stderr) => {
+                self.command.stderr = None;
+                Ok(())
+            }
+            ToAgent::Start(_) => Err(io::Error::other("a second start on the same session")),
+        }
+    }
+
+    fn feed(&mut self) -> io::Result<()> {
+        if self.command.stdin.is_some() {
+            self.feed_stdin()
+        } else if self.command.terminal.is_some() {
+            self.feed_terminal()
+        } else {
+            self.discard_input()
+        }
+    }
+
+    fn feed_stdin(&mut self) -> io::Result<()> {
+        let Some(stdin) = &mut self.command.stdin else { return Ok(()) };
+        match self.input.flush(stdin, DATA_LIMIT, false) {
+            Ok(taken) => self.credit(taken)?,
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return self.close_stdin(),
+            Err(error) => return Err(error),
+        }
+        if self.input_ended && self.input.is_empty() {
+            self.command.stdin = None;
+        }
+        Ok(())
+    }
+
+    fn feed_terminal(&mut self) -> io::Result<()> {
+        let Some(terminal) = &mut self.command.terminal else { return Ok(()) };
+        match self.input.flush(terminal, DATA_LIMIT, false) {
+            Ok(taken) => self.credit(taken),
+            // Everybody has closed the terminal.
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => self.discard_input(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The command reads no more. The client goes on sending, as a writer into a pipe that
+    /// nobody has told; its credit must not run dry.
+    fn close_stdin(&mut self) -> io::Result<()> {
+        self.command.stdin = None;
+        self.discard_input()
+    }
+
+    fn discard_input(&mut self) -> io::Result<()> {
+        let dropped = self.input.len();
+        self.input.clear();
+        self.credit(dropped)
+    }
+
+    fn credit(&mut self, taken: usize) -> io::Result<()> {
+        self.unreported = self.unreported.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+        // In large pieces: each report is a frame.
+        if self.unreported >= WINDOW / 4 { self.report_credit() } else { Ok(()) }
+    }
+
+    fn report_credit(&mut self) -> io::Result<()> {
+        let credit = std::mem::take(&mut self.unreported);
+        self.port.send(&ToClient::Credit(credit))
+    }
+
+    /// Reads once; whether there was anything.
+    fn read_output(&mut self, output: Output) -> io::Result<bool> {
+        let (file, stream) = match output {
+            Output::Stdout => (&mut self.command.stdout, Stream::Stdout),
+            Output::Stderr => (&mut self.command.stderr, Stream::Stderr),
+        };
+        let Some(reader) = file else { return Ok(false) };
+        let mut buffer = [0; DATA_LIMIT];
+        match reader.read(&mut buffer) {
+            Ok(0) => {
+                *file = None;
+                Ok(false)
+            }
+            Ok(count) => {
+                if output == Output::Stdout && self.clock == Clock::Instructions {
+                    self.watch.saw(&buffer[..count], Instant::now());
+                }
+                self.port.send_data(stream, &buffer[..count]);
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_terminal(&mut self) -> io::Result<bool> {
+        let Some(terminal) = &mut self.command.terminal else { return Ok(false) };
+        let mut buffer = [0; DATA_LIMIT];
+        match terminal.read(&mut buffer) {
+            Ok(0) => Ok(false),
+            Ok(count) => {
+                self.port.send_data(Stream::Terminal, &buffer[..count]);
+                Ok(true)
+            }
+            // Nobody has the terminal open any more, and nobody can open it again.
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                self.command.terminal = None;
+                Ok(false)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After the end: takes what is left in the streams; whether there was anything.
+    fn drain(&mut self) -> io::Result<bool> {
+        let terminal = self.read_terminal()?;
+        let stdout = self.read_output(Output::Stdout)?;
+        let stderr = self.read_output(Output::Stderr)?;
+        Ok(terminal || stdout || stderr)
+    }
+
+    /// Children have changed state: the command, or orphans that came to us as PID 1.
+    fn reap(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        while self.children.read_signal()?.is_some() {}
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(WaitStatus::Exited(pid, status)) if pid == self.command.pid => {
+                    self.watch.ended(now);
+                    self.ending = Some(Ending::Exited(u8::try_from(status & 0xff).unwrap_or(255)));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.command.pid => {
+                    self.watch.ended(now);
+                    self.ending = Some(Ending::Killed(signal as i32));
+                }
+                Ok(WaitStatus::Stopped(pid, _)) if pid == self.command.pid => {
+                    self.port.send(&ToClient::Stopped)?;
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The observer of a command: when it was started, said its first byte and first line, and ended.
+//!
+//! In a counting testbed the machine's clock advances by one nanosecond an instruction, so that
+//! the difference of two times is a number of instructions: of everything that ran on the machine
+//! in between, which is the command, the kernel, and this observer.
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+
+use super::super::super::Counts;
+
+/// A moment on the machine's clock, in nanoseconds since it was switched on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Instant(u64);
+
+impl Instant {
+    /// Now. The raw clock: nobody adjusts it.
+    pub(super) fn now() -> Self {
+        // The clock is always there; the call fails on an unknown one only.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC_RAW).unwrap_or(TimeSpec::new(0, 0));
+        let part = |value: i64| u64::try_from(value).unwrap_or(0);
+        Self(part(now.tv_sec()) * 1_000_000_000 + part(now.tv_nsec()))
+    }
+
+    fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// What has been observed of one command.
+#[derive(Debug)]
+pub(super) struct Stopwatch {
+    started: Instant,
+    first_byte: Option<Instant>,
+    first_line: Option<Instant>,
+    ended: Option<Instant>,
+}
+
+impl Stopwatch {
+    pub(super) fn new(started: Instant) -> Self {
+        Self { started, first_byte: None, first_line: None, ended: None }
+    }
+
+    /// These bytes have come from standard output, at `now`.
+    pub(super) fn saw(&mut self, bytes: &[u8], now: Instant) {
+        if !bytes.is_empty() {
+            self.first_byte.get_or_insert(now);
+        }
+        if bytes.contains(&b'\n') {
+            self.first_line.get_or_insert(now);
+        }
+    }
+
+    /// The command has ended.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.ended.get_or_insert(now);
+    }
+
+    /// The durations, in nanoseconds of the machine's clock.
+    pub(super) fn counts(&self) -> Counts {
+        let since_start = |moment: Option<Instant>| moment.map(|m| m.since(self.started));
+        Counts {
+            first_byte: since_start(self.first_byte),
+            first_line: since_start(self.first_line),
+            end: since_start(self.ended).unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_from_the_start() {
+        let mut watch = Stopwatch::new(Instant(100));
+        watch.saw(b"", Instant(110));
+        watch.saw(b"he", Instant(120));
+        watch.saw(b"llo\nyou\n", Instant(130));
+        watch.saw(b"again\n", Instant(140));
+        watch.ended(Instant(150));
+        let counts = Counts { first_byte: Some(20), first_line: Some(30), end: 50 };
+        assert_eq!(watch.counts(), counts);
+    }
+}

@@ -1,0 +1,70 @@
+//! The last words of the machine: what its console and the emulator wrote.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read};
+
+/// How much is kept.
+const LIMIT: usize = 16 << 10;
+
+/// How many lines are worth showing to somebody.
+const LINES: usize = 60;
+
+/// The newest part of an endless text.
+#[derive(Debug, Default)]
+pub(super) struct ConsoleLog(VecDeque<u8>);
+
+impl ConsoleLog {
+    /// Takes what `from` has now; `false` at its end.
+    pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(false),
+                Ok(count) => self.push(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend(bytes);
+        let excess = self.0.len().saturating_sub(LIMIT);
+        self.0.drain(..excess);
+    }
+
+    /// The last lines, fit for a terminal: the machine may be in hostile hands, and its output must
+    /// not reach the user's terminal as control sequences.
+    pub(super) fn last_lines(&self) -> String {
+        let bytes: Vec<u8> = self.0.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>())
+            .filter(|line| !line.trim().is_empty() && !is_noise(line))
+            .collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    }
+}
+
+/// QEMU's remarks on features that the CPU model has and TCG lacks: many, and harmless.
+fn is_noise(line: &str) -> bool {
+    line.contains("warning: TCG doesn't support requested feature")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_newest_and_nothing_dangerous() {
+        let mut log = ConsoleLog::default();
+        log.push(&vec![b'x'; LIMIT]);
+        log.push(b"\nfirst\r\n\n\x1b]0;title\x07second\n");
+        log.push(b"qemu: warning: TCG doesn't support requested feature: x [bit 1]\n");
+        assert_eq!(log.0.len(), LIMIT);
+        let shown = log.last_lines();
+        assert!(shown.ends_with("first\n]0;titlesecond"), "{shown}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Starting the machine: the keeper's preparations as numbered steps.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::super::control::{connect_stream, listen_for_streams};
+use super::super::failure::{Failure, Step};
+use super::super::poll::set_nonblocking;
+use super::super::protocol::SESSIONS;
+use super::Orders;
+use super::export::Export;
+use super::named::Named;
+use super::qemu::{Parts, Root, scratch_file};
+use super::virtiofsd::Virtiofsd;
+use crate::isolate::{self, Attributes, Process};
+
+/// The size of the disk for I/O-limit tests, in bytes. It takes the room that is written to.
+const SCRATCH_SIZE: u64 = 1 << 30;
+
+/// A running machine and the keeper's connections to it.
+pub(super) struct RunningMachine {
+    /// QEMU and the file servers; when one ends, the machine has.
+    pub(super) processes: Vec<Process>,
+    /// What they write.
+    pub(super) output: File,
+    /// What the agent tells the keeper.
+    pub(super) notices: File,
+    /// Where the session sockets are.
+    pub(super) sockets: File,
+    /// The files that commands name, where there is an export for them.
+    pub(super) named: Option<Named>,
+}
+
+/// The descriptors that become the machine's.
+pub(super) struct Supplies {
+    pub(super) kernel: OwnedFd,
+    pub(super) initramfs: OwnedFd,
+    pub(super) disk: OwnedFd,
+}
+
+/// The name of a session's socket.
+pub(super) fn session_socket(index: usize) -> String {
+    format!("session.{index}")
+}
+
+const NOTICES: &str = "notices";
+
+/// Prepares everything and starts the machine.
+pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachine, Failure> {
+    // (1) The view of the host, before anything of ours is mounted.
+    let export = match orders.virtiofsd {
+        Some(_) => {
+            isolate::follow_only().step("separate the mounts from the host's")?;
+            Some(Export::prepare()?)
+        }
+        None => None,
+    };
+    // (2) A place for directories and sockets; where it can be a mount, it leaves no trace.
+    let work = orders.directory.join("work");
+    if orders.namespaces {
+        isolate::tmpfs(&work, Attributes::default()).step("mount the keeper's own directory")?;
+    }
+    let sockets = File::open(&work).step_with(|| format!("open {}", work.display()))?;
+    // (3) The file servers, each on a socket that QEMU is connected to beforehand.
+    let (reader, writer) = std::io::pipe().step("make a pipe")?;
+    set_nonblocking(&reader).step("set up the log")?;
+    let log = OwnedFd::from(writer);
+    raise_file_limit()?;
+    let mut processes = Vec::new();
+    let mut named = None;
+    let root = match (export, &orders.virtiofsd) {
+        (Some(export), Some(virtiofsd)) => {
+            let tree = work.join("tree");
+            let entries = work.join("named");
+            for directory in [&tree, &entries] {
+                fs::create_dir(directory).step_with(|| format!("make {}", directory.display()))?;
+            }
+            export.attach(&tree)?;
+            let servers = Servers { virtiofsd, sockets: &sockets, log: &log };
+            let (tree_server, tree) = servers.start("tree.server", &tree)?;
+            let (named_server, named_socket) = servers.start("named.server", &entries)?;
+            processes.extend([tree_server, named_server]);
+            named = Some(Named::new(entries));
+            Root::Shared { tree, named: named_socket }
+        }
+        _ => Root::Disk(supplies.disk),
+    };
+    // (4) The machine.
+    let mut ports = vec![listen_for_streams(sockets.as_fd(), NOTICES).step("make a socket")?];
+    for index in 0..SESSIONS {
+        let name = session_socket(index);
+        ports.push(listen_for_streams(sockets.as_fd(), &name).step("make a socket")?);
+    }
+    let parts = Parts {
+        program: orders.qemu.clone(),
+        machine: orders.machine.clone(),
+        kernel: supplies.kernel,
+        initramfs: supplies.initramfs,
+        scratch: scratch_file(SCRATCH_SIZE).step("make the scratch disk")?,
+        ports,
+        root,
+    };
+    processes.push(parts.start(null()?, &log).step("start QEMU")?);
+    // (5) The agent's voice.
+    let notices = connect_stream(sockets.as_fd(), NOTICES).step("connect to the machine")?;
+    set_nonblocking(&notices).step("connect to the machine")?;
+    Ok(RunningMachine {
+        processes,
+        output: OwnedFd::from(reader).into(),
+        notices: notices.into(),
+        sockets,
+        named,
+    })
+}
+
+struct Servers<'a> {
+    virtiofsd: &'a Virtiofsd,
+    sockets: &'a File,
+    log: &'a OwnedFd,
+}
+
+impl Servers<'_> {
+    /// Starts a file server; returns it with a connection to it.
+    fn start(&self, socket: &str, directory: &Path) -> Result<(Process, OwnedFd), Failure> {
+        let listener = listen_for_streams(self.sockets.as_fd(), socket).step("make a socket")?;
+        // virtiofsd wants to wait in accept.
+        set_blocking(&listener).step("make a socket")?;
+        let connection = connect_stream(self.sockets.as_fd(), socket).step("make a connection")?;
+        let server =
+            self.virtiofsd.serve(directory, listener, null()?, self.log).step("start virtiofsd")?;
+        Ok((server, connection))
+    }
+}
+
+fn set_blocking(fd: &OwnedFd) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK)).map(drop)
+}
+
+/// virtiofsd keeps a descriptor for every file that the testbed knows: as many as we may have.
+fn raise_file_limit() -> Result<(), Failure> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).step("read the limit of open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).step("raise the limit of open files")
+}
+
+fn null() -> Result<OwnedFd, Failure> {
+    Ok(File::open("/dev/null").step("open /dev/null")?.into())
+}

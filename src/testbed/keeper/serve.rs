@@ -1,0 +1,413 @@
+//! The keeper's life: clients come and go, the machine runs or has stopped.
+
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use super::super::console_log::ConsoleLog;
+use super::super::control::{Channel, accept, connect_stream};
+use super::super::poll::{Poll, Ready};
+use super::super::protocol::{Answer, Export, Notice, Request, SESSIONS, Status};
+use super::super::state;
+use super::machine::{self, RunningMachine, Supplies, session_socket};
+use super::{Inheritance, Orders};
+use crate::isolate;
+
+/// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How long the machine may take to come up: it is ready after 5 s on an idle host.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The most clients at once: some that wait beside all that run.
+const MAX_CLIENTS: usize = 4 * SESSIONS;
+
+/// Starts the machine and serves clients until the testbed ends.
+pub(super) fn run(orders: Orders, inheritance: Inheritance) {
+    let Inheritance { listener, lock, kernel, initramfs, lifeline, disk, .. } = inheritance;
+    let supplies = Supplies { kernel, initramfs, disk };
+    let state = match machine::start(&orders, supplies) {
+        Ok(machine) => State::Starting(machine),
+        Err(failure) => State::Stopped { reason: failure.to_string(), told: false },
+    };
+    let mut keeper = Keeper {
+        orders,
+        listener,
+        lifeline,
+        state,
+        release: String::new(),
+        log: ConsoleLog::default(),
+        notice_line: Vec::new(),
+        ports: (0..SESSIONS).map(|_| Port::Unknown).collect(),
+        clients: Vec::new(),
+        ending: false,
+    };
+    while !keeper.is_done() {
+        if let Err(error) = keeper.turn() {
+            keeper.stop(format!("the keeper cannot go on: {error}"));
+        }
+    }
+    // Whoever waits for the lock finds nothing left. What can't be removed here is swept by the
+    // next command.
+    let directory = keeper.orders.directory.clone();
+    if keeper.orders.namespaces {
+        let _ = isolate::detach(&directory.join("work"));
+    }
+    let _ = state::remove(&directory);
+    drop(lock);
+}
+
+enum State {
+    /// The machine runs, and the agent is not ready.
+    Starting(RunningMachine),
+    /// Commands can run.
+    Up(RunningMachine),
+    /// The machine has stopped or could not be started.
+    Stopped { reason: String, told: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// The agent has not opened it yet.
+    Unknown,
+    /// Free to use.
+    Idle,
+    /// Given to a client.
+    Taken,
+    /// The client has gone; the agent is cleaning up.
+    Closing,
+}
+
+struct Client {
+    channel: Channel,
+    wish: Wish,
+}
+
+enum Wish {
+    /// Not said yet.
+    Unknown,
+    /// To be told when the testbed is up.
+    Ready,
+    /// A session, with these files.
+    Session(Vec<(Export, OwnedFd)>),
+    /// It has one: the port, and the numbers of its exports.
+    Running { port: usize, exports: Vec<u64> },
+    /// It is waiting for us to end.
+    End,
+    /// It has its answer.
+    Nothing,
+}
+
+struct Keeper {
+    orders: Orders,
+    listener: OwnedFd,
+    lifeline: OwnedFd,
+    state: State,
+    release: String,
+    log: ConsoleLog,
+    notice_line: Vec<u8>,
+    ports: Vec<Port>,
+    clients: Vec<Client>,
+    ending: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Source {
+    Listener,
+    Lifeline,
+    Log,
+    Notices,
+    Process,
+    Client(usize),
+}
+
+impl Keeper {
+    fn is_done(&self) -> bool {
+        let told = matches!(self.state, State::Stopped { told: true, .. });
+        self.ending || (told && self.clients.is_empty())
+    }
+
+    /// Waits for something to happen and deals with it.
+    fn turn(&mut self) -> io::Result<()> {
+        let limit = match self.state {
+            State::Starting(_) => Some(PATIENCE),
+            State::Up(_) => None,
+            State::Stopped { .. } => Some(LAST_WORDS),
+        };
+        let events = self.wait(limit)?;
+        if events.is_empty() {
+            match self.state {
+                State::Starting(_) => self
+                    .stop(format!("the machine did not come up within {} s", PATIENCE.as_secs())),
+                _ => self.ending = true,
+            }
+        }
+        for (source, ready) in events {
+            match source {
+                Source::Listener => self.accept()?,
+                Source::Lifeline => self.ending = true,
+                Source::Log => self.read_log()?,
+                Source::Notices => self.read_notices()?,
+                Source::Process => self.machine_stopped()?,
+                Source::Client(index) => self.client_spoke(index, ready)?,
+            }
+        }
+        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        self.grant_wishes()
+    }
+
+    fn machine(&self) -> Option<&RunningMachine> {
+        match &self.state {
+            State::Starting(machine) | State::Up(machine) => Some(machine),
+            State::Stopped { .. } => None,
+        }
+    }
+
+    fn machine_mut(&mut self) -> Option<&mut RunningMachine> {
+        match &mut self.state {
+            State::Starting(machine) | State::Up(machine) => Some(machine),
+            State::Stopped { .. } => None,
+        }
+    }
+
+    fn wait(&self, limit: Option<Duration>) -> io::Result<Vec<(Source, Ready)>> {
+        let mut poll = Poll::new();
+        if self.clients.len() < MAX_CLIENTS {
+            poll.add(Source::Listener, &self.listener, true, false);
+        }
+        if self.orders.ephemeral {
+            poll.add(Source::Lifeline, &self.lifeline, true, false);
+        }
+        if let Some(machine) = self.machine() {
+            poll.add(Source::Log, &machine.output, true, false);
+            poll.add(Source::Notices, &machine.notices, true, false);
+            for process in &machine.processes {
+                poll.add(Source::Process, process, true, false);
+            }
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            poll.add(Source::Client(index), &client.channel, true, false);
+        }
+        poll.wait(limit)
+    }
+
+    fn accept(&mut self) -> io::Result<()> {
+        if let Some(channel) = accept(&self.listener)? {
+            self.clients.push(Client { channel, wish: Wish::Unknown });
+        }
+        Ok(())
+    }
+
+    /// A client has made its request, or has gone.
+    fn client_spoke(&mut self, index: usize, ready: Ready) -> io::Result<()> {
+        if !ready.readable() {
+            return Ok(());
+        }
+        let client = &mut self.clients[index];
+        let request = match (&client.wish, client.channel.receive()) {
+            (Wish::Unknown, Ok(Some(request))) => request,
+            // Gone, or it has said something out of turn: either way it gets no more.
+            _ => return Ok(self.dismiss(index)),
+        };
+        let (request, mut fds): (Request, _) = request;
+        self.clients[index].wish = match request {
+            Request::Wait => Wish::Ready,
+            Request::Attach(exports) if exports.len() == fds.len() => {
+                Wish::Session(exports.into_iter().zip(fds.drain(..)).collect())
+            }
+            Request::Attach(_) => Wish::Nothing,
+            Request::Stop => {
+                self.ending = true;
+                Wish::End
+            }
+            Request::Status => {
+                let running = |client: &&Client| matches!(client.wish, Wish::Running { .. });
+                let status = Answer::Status(Status {
+                    machine: self.orders.machine.clone(),
+                    kernel: self.release.clone(),
+                    sessions: self.clients.iter().filter(running).count(),
+                });
+                tell(&self.clients[index].channel, &status, None);
+                Wish::Nothing
+            }
+        };
+        Ok(())
+    }
+
+    /// Ends what a client had.
+    fn dismiss(&mut self, index: usize) {
+        let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
+        if let Wish::Running { port, exports } = wish {
+            self.ports[port] = Port::Closing;
+            if let Some(named) = self.machine_mut().and_then(|machine| machine.named.as_mut()) {
+                exports.into_iter().for_each(|export| named.remove(export));
+            }
+        }
+    }
+
+    /// Answers whoever can be answered now.
+    fn grant_wishes(&mut self) -> io::Result<()> {
+        for index in 0..self.clients.len() {
+            match (&self.state, &self.clients[index].wish) {
+                (State::Up(_), Wish::Ready) => {
+                    tell(&self.clients[index].channel, &Answer::Ready, None);
+                    self.clients[index].wish = Wish::Nothing;
+                }
+                (State::Up(_), Wish::Session(_)) => {
+                    if let Some(port) = self.ports.iter().position(|port| *port == Port::Idle) {
+                        self.start_session(index, port)?;
+                    }
+                }
+                (
+                    State::Stopped { reason, .. },
+                    Wish::Ready | Wish::Session(_) | Wish::Running { .. },
+                ) => {
+                    tell(&self.clients[index].channel, &Answer::Died(reason.clone()), None);
+                    self.clients[index].wish = Wish::Nothing;
+                    if let State::Stopped { told, .. } = &mut self.state {
+                        *told = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        Ok(())
+    }
+
+    fn start_session(&mut self, index: usize, port: usize) -> io::Result<()> {
+        let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
+        let Wish::Session(files) = wish else { return Ok(()) };
+        let mut exports = Vec::new();
+        let mut refusal = None;
+        let Some(machine) = self.machine_mut() else { return Ok(()) };
+        for (export, opened) in files {
+            let added = match &mut machine.named {
+                Some(named) => named.add(&export, opened),
+                None => Err("this testbed has a disk image for a root".into()),
+            };
+            match added {
+                Ok(number) => exports.push(number),
+                Err(reason) => {
+                    refusal = Some(format!("{}: {reason}", export.path.display()));
+                    break;
+                }
+            }
+        }
+        let connection = connect_stream(machine.sockets.as_fd(), &session_socket(port));
+        let refusal = refusal.or_else(|| connection.as_ref().err().map(ToString::to_string));
+        match (refusal, connection) {
+            (None, Ok(connection)) => {
+                let answer = Answer::Attached(exports.clone());
+                tell(&self.clients[index].channel, &answer, Some(&connection));
+                self.ports[port] = Port::Taken;
+                self.clients[index].wish = Wish::Running { port, exports };
+            }
+            (refusal, _) => {
+                if let Some(named) = &mut machine.named {
+                    exports.into_iter().for_each(|export| named.remove(export));
+                }
+                let reason = refusal.unwrap_or_default();
+                tell(&self.clients[index].channel, &Answer::Refused(reason), None);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_log(&mut self) -> io::Result<()> {
+        let (State::Starting(machine) | State::Up(machine)) = &mut self.state else {
+            return Ok(());
+        };
+        self.log.read(&mut machine.output).map(drop)
+    }
+
+    fn read_notices(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        let Some(machine) = self.machine_mut() else { return Ok(()) };
+        match machine.notices.read(&mut buffer) {
+            // QEMU closes its end when it ends, and that is noticed by itself.
+            Ok(0) => return self.machine_stopped(),
+            Ok(count) => self.notice_line.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        while let Some(end) = self.notice_line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.notice_line.drain(..=end).collect();
+            match serde_json::from_slice(&line) {
+                Ok(notice) => self.heed(notice),
+                Err(error) => self.stop(format!("the agent said something strange: {error}")),
+            }
+        }
+        if self.notice_line.len() > 64 << 10 {
+            self.stop("the agent talks without end".into());
+        }
+        Ok(())
+    }
+
+    fn heed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Ready(release) => {
+                self.release = release.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+                let stopped = State::Stopped { reason: String::new(), told: false };
+                self.state = match std::mem::replace(&mut self.state, stopped) {
+                    State::Starting(machine) => State::Up(machine),
+                    other => other,
+                };
+            }
+            Notice::Idle(index) => {
+                let Some(port) = self.ports.get_mut(index) else { return };
+                let taken = *port == Port::Taken;
+                *port = Port::Idle;
+                if taken {
+                    self.session_broke(index);
+                }
+            }
+            Notice::Failed(reason) => self.stop(reason),
+        }
+    }
+
+    /// The agent has closed a session that its client is still in.
+    fn session_broke(&mut self, broken: usize) {
+        let of_port =
+            |client: &Client| matches!(client.wish, Wish::Running { port, .. } if port == broken);
+        if let Some(index) = self.clients.iter().position(of_port) {
+            let answer = Answer::Refused("the testbed's session ended by itself".into());
+            tell(&self.clients[index].channel, &answer, None);
+            self.dismiss(index);
+            self.ports[broken] = Port::Idle;
+        }
+    }
+
+    /// QEMU or a file server has ended, or is about to.
+    fn machine_stopped(&mut self) -> io::Result<()> {
+        self.read_log()?;
+        let last_lines = self.log.last_lines();
+        self.stop(match last_lines.as_str() {
+            "" => "the emulated machine stopped without a word".into(),
+            lines => format!("the emulated machine stopped:\n{lines}"),
+        });
+        Ok(())
+    }
+
+    fn stop(&mut self, reason: String) {
+        if matches!(self.state, State::Stopped { .. }) {
+            return;
+        }
+        self.state = State::Stopped { reason, told: false };
+        // As PID 1 of a namespace, or as the parent of those that end with us.
+        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            if status.pid().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Tells a client something. One that does not listen is noticed when its connection closes.
+fn tell(channel: &Channel, answer: &Answer, fd: Option<&OwnedFd>) {
+    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
+    let _ = channel.send(answer, &fds);
+}

@@ -1,0 +1,111 @@
+//! virtiofsd, the program that serves a directory to the emulated machine.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::isolate::{Process, Program};
+
+/// An installed virtiofsd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::testbed) struct Virtiofsd {
+    path: PathBuf,
+    dialect: Dialect,
+}
+
+/// There are two programs of that name, with options of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Dialect {
+    /// The one in C that came with QEMU up to 7.2 (Debian 12).
+    Qemu,
+    /// The one in Rust that followed it (Debian 13).
+    Standalone,
+}
+
+/// Where Debian's packages put them; neither is in PATH.
+const PLACES: [(&str, Dialect); 2] =
+    [("/usr/libexec/virtiofsd", Dialect::Standalone), ("/usr/lib/qemu/virtiofsd", Dialect::Qemu)];
+
+/// The descriptor on which it finds its listening socket.
+const SOCKET: &str = "3";
+
+impl Virtiofsd {
+    /// Looks for one.
+    pub(in crate::testbed) fn find() -> Option<Self> {
+        PLACES
+            .into_iter()
+            .find(|(path, _)| is_executable(Path::new(path)))
+            .map(|(path, dialect)| Self { path: path.into(), dialect })
+    }
+
+    /// Starts serving `directory`, confined to it, to whoever connects to `socket`.
+    pub(super) fn serve(
+        &self,
+        directory: &Path,
+        socket: OwnedFd,
+        null: OwnedFd,
+        log: &OwnedFd,
+    ) -> io::Result<Process> {
+        Program::new(&self.path, self.arguments(directory))?
+            .descriptors(vec![null, log.try_clone()?, log.try_clone()?, socket])
+            .dies_with_parent()
+            .spawn()
+    }
+
+    fn arguments(&self, directory: &Path) -> Vec<OsString> {
+        let directory = directory.as_os_str();
+        let joined = |option: &str| {
+            let mut text = OsString::from(option);
+            text.push(directory);
+            text
+        };
+        let mut arguments = vec![OsString::from("virtiofsd")];
+        let words: &[&str] = match self.dialect {
+            // cache=auto: the testbed sees within a second what changes on the host, such as a
+            // freshly built program. Raising the limit of open files needs a capability that
+            // containers lack; the keeper has raised it as far as it may.
+            Dialect::Qemu => {
+                arguments.extend(["-o".into(), joined("source=")]);
+                &["-o", "cache=auto", "-o", "sandbox=chroot", "-o", "log_level=err"]
+            }
+            Dialect::Standalone => {
+                arguments.extend(["--shared-dir".into(), directory.to_owned()]);
+                &["--cache=auto", "--sandbox=chroot", "--log-level=error"]
+            }
+        };
+        arguments.extend(words.iter().map(OsString::from));
+        arguments.extend(["--rlimit-nofile=0".into(), format!("--fd={SOCKET}").into()]);
+        arguments
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speaks_both_dialects() {
+        let line = |dialect| {
+            let words = Virtiofsd { path: "/x".into(), dialect }.arguments(Path::new("/export"));
+            words.join(&OsString::from(" ")).into_string().unwrap()
+        };
+        assert_eq!(
+            line(Dialect::Qemu),
+            "virtiofsd -o source=/export -o cache=auto -o sandbox=chroot -o log_level=err \
+             --rlimit-nofile=0 --fd=3"
+        );
+        assert_eq!(
+            line(Dialect::Standalone),
+            "virtiofsd --shared-dir /export --cache=auto --sandbox=chroot --log-level=error \
+             --rlimit-nofile=0 --fd=3"
+        );
+    }
+}

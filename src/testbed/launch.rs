@@ -1,0 +1,221 @@
+//! Starting, finding and stopping testbeds.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::closure::find_program;
+use super::control::Channel;
+use super::failure::Step;
+use super::keeper::{Inheritance, Orders, Virtiofsd};
+use super::protocol::{Answer, Request, Status};
+use super::state::{Instance, Name, StateDirectory};
+use super::{Clock, Error, Machine, initramfs};
+use crate::guest_images::{self, Cache, Progress, Series};
+use crate::isolate::{IdentityMap, Namespaces, Process, Program};
+
+/// Starts a testbed that stays until it is stopped, and waits until it is up. Returns `false` when
+/// one that is made the same was up already.
+pub fn start(machine: &Machine) -> Result<bool, Error> {
+    let state = StateDirectory::open()?;
+    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
+        return found_running(&state, machine);
+    };
+    let progress = Progress::new("testbed");
+    let launched = launch(instance, machine, Lifetime::Lasting, &progress)?;
+    progress.step("the machine boots");
+    launched.wait_until_up()?;
+    Ok(true)
+}
+
+fn found_running(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
+    let Some(status) = status_of(state, machine.clock)? else {
+        return Err(Error::AlreadyRunning("one that is just starting or stopping".into()));
+    };
+    if status.machine != *machine {
+        let Machine { cpus, memory_mib, .. } = status.machine;
+        return Err(Error::AlreadyRunning(format!("{cpus} CPUs and {memory_mib} MiB of memory")));
+    }
+    let Some(channel) = state.connect(machine.clock)? else { return Ok(false) };
+    wait_until_up(&channel)?;
+    Ok(false)
+}
+
+/// Stops all lasting testbeds of this user, and waits until nothing is left of them. Returns how
+/// many there were.
+pub fn stop() -> Result<usize, Error> {
+    let state = StateDirectory::open()?;
+    let mut stopped = 0;
+    for clock in [Clock::Wall, Clock::Instructions] {
+        let lock = state.lock_of(clock)?;
+        let (Some(lock), Some(channel)) = (lock, state.connect(clock)?) else { continue };
+        channel.send(&Request::Stop, &[]).map_err(Error::Connection)?;
+        // Held by the keeper until it has cleaned up.
+        lock.lock().map_err(Error::Connection)?;
+        stopped += 1;
+    }
+    Ok(stopped)
+}
+
+/// The lasting testbeds of this user.
+pub fn status() -> Result<Vec<Status>, Error> {
+    let state = StateDirectory::open()?;
+    let both = [Clock::Wall, Clock::Instructions];
+    both.into_iter().filter_map(|clock| status_of(&state, clock).transpose()).collect()
+}
+
+fn status_of(state: &StateDirectory, clock: Clock) -> Result<Option<Status>, Error> {
+    let Some(channel) = state.connect(clock)? else { return Ok(None) };
+    channel.send(&Request::Status, &[]).map_err(Error::Connection)?;
+    match channel.receive().map_err(Error::Connection)? {
+        Some((Answer::Status(status), _)) => Ok(Some(status)),
+        // It is just ending.
+        _ => Ok(None),
+    }
+}
+
+/// How long a testbed lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// Until it is stopped.
+    Lasting,
+    /// As long as the process that started it, at most.
+    Ephemeral,
+}
+
+/// A keeper that was just started.
+pub(super) struct Launched {
+    pub(super) channel: Channel,
+    instance: Instance,
+    process: Process,
+    lifeline: Option<io::PipeWriter>,
+}
+
+impl Launched {
+    pub(super) fn wait_until_up(&self) -> Result<(), Error> {
+        wait_until_up(&self.channel)
+    }
+
+    /// Ends an ephemeral testbed, and waits until nothing is left of it.
+    pub(super) fn end(mut self) {
+        self.lifeline = None;
+        // It ends by itself now; if it can't be waited for, there is nothing better to do.
+        let _ = self.process.wait();
+        self.instance.remove();
+    }
+}
+
+fn wait_until_up(channel: &Channel) -> Result<(), Error> {
+    channel.send(&Request::Wait, &[]).map_err(Error::Connection)?;
+    match channel.receive().map_err(Error::Connection)? {
+        Some((Answer::Ready, _)) => Ok(()),
+        Some((Answer::Died(reason) | Answer::Refused(reason), _)) => Err(Error::Start { reason }),
+        _ => Err(Error::Start { reason: "its keeper was killed".into() }),
+    }
+}
+
+/// Starts a keeper for this instance.
+pub(super) fn launch(
+    instance: Instance,
+    machine: &Machine,
+    lifetime: Lifetime,
+    progress: &Progress,
+) -> Result<Launched, Error> {
+    let launched = try_launch(&instance, machine, lifetime, progress);
+    match launched {
+        Ok((channel, process, lifeline)) => {
+            Ok(Launched { channel, instance, process, lifeline: Some(lifeline) })
+        }
+        Err(error) => {
+            instance.remove();
+            Err(error)
+        }
+    }
+}
+
+fn try_launch(
+    instance: &Instance,
+    machine: &Machine,
+    lifetime: Lifetime,
+    progress: &Progress,
+) -> Result<(Channel, Process, io::PipeWriter), Error> {
+    let qemu = find_qemu()?;
+    let kernel = guest_images::debian_kernel(&Cache::open()?, Series::V6_1)?;
+    progress.step("preparing an emulated machine with AMD-V");
+    let orders = Orders {
+        directory: instance.path.clone(),
+        machine: machine.clone(),
+        qemu,
+        virtiofsd: Virtiofsd::find(),
+        namespaces: true,
+        ephemeral: lifetime == Lifetime::Ephemeral,
+    };
+    let (alive, lifeline) = io::pipe().step("make a pipe")?;
+    let supplies = KeeperFiles {
+        kernel: File::open(&kernel.elf).step("open the testbed's kernel")?,
+        initramfs: in_memory(&initramfs::build(&kernel)?)?,
+        alive: alive.into(),
+    };
+    // Before the keeper is there: its answer to this connection tells how it went.
+    let channel = instance.connect().map_err(Error::Connection)?;
+    let process = start_keeper(&orders, instance, supplies)?;
+    Ok((channel, process, lifeline))
+}
+
+fn find_qemu() -> Result<PathBuf, Error> {
+    let search = std::env::var_os("PATH");
+    find_program("qemu-system-x86_64".as_ref(), search.as_deref()).map_err(|_| Error::NoQemu)
+}
+
+struct KeeperFiles {
+    kernel: File,
+    initramfs: OwnedFd,
+    alive: OwnedFd,
+}
+
+fn start_keeper(
+    orders: &Orders,
+    instance: &Instance,
+    files: KeeperFiles,
+) -> Result<Process, Error> {
+    let null = File::options().read(true).write(true).open("/dev/null").step("open /dev/null")?;
+    let null = || null.try_clone().map(OwnedFd::from);
+    let (reader, mut writer) = io::pipe().step("make a pipe")?;
+    let text = serde_json::to_vec(orders).map_err(io::Error::from).step("write the orders")?;
+    // Far less than a pipe holds.
+    writer.write_all(&text).step("write the orders")?;
+    drop(writer);
+    let descriptors = || -> io::Result<Vec<OwnedFd>> {
+        let inheritance = Inheritance {
+            orders: reader.into(),
+            output: [null()?, null()?],
+            listener: instance.listener.try_clone()?,
+            lock: instance.lock.try_clone()?.into(),
+            kernel: files.kernel.into(),
+            initramfs: files.initramfs,
+            lifeline: files.alive,
+            disk: null()?,
+        };
+        Ok(inheritance.into_descriptors())
+    };
+    let own = Namespaces::PID | Namespaces::MOUNT | Namespaces::IPC | Namespaces::NETWORK;
+    let own = if nix::unistd::geteuid().is_root() { own } else { own | Namespaces::USER };
+    let program = Program::new("/proc/self/exe", ["duplex", "testbed", "keeper"])
+        .step("start the keeper")?
+        .namespaces(own)
+        .identity(IdentityMap::of_caller())
+        .descriptors(descriptors().step("start the keeper")?);
+    Ok(program.spawn().step("start the keeper")?)
+}
+
+fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
+    let make = || -> io::Result<OwnedFd> {
+        let file = memfd_create(c"duplex-initramfs", MFdFlags::MFD_CLOEXEC)?;
+        File::from(file.as_fd().try_clone_to_owned()?).write_all(bytes)?;
+        Ok(file)
+    };
+    Ok(make().step("store the initramfs")?)
+}

@@ -1,0 +1,234 @@
+//! What client, keeper and agent say to each other.
+//!
+//! | from → to | over | types |
+//! |---|---|---|
+//! | client → keeper → client | a Unix socket in the state directory | [`Request`], [`Answer`] |
+//! | client → agent → client | a virtio-serial port, framed by [`wire`](super::wire) | [`ToAgent`], [`ToClient`] |
+//! | agent → keeper | a virtio-serial port, one JSON value a line | [`Notice`] |
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::terminal::WindowSize;
+
+/// The name of the port on which the agent tells the keeper how it is.
+pub(super) const NOTICE_PORT: &str = "duplex.notices";
+
+/// How many sessions run at once: each has a port of its own.
+pub(super) const SESSIONS: usize = 16;
+
+/// The name of the port that carries a session.
+pub(super) fn session_port(index: usize) -> String {
+    format!("duplex.{index}")
+}
+
+/// The virtio-fs tag of the host's file system, read-only.
+pub(super) const ROOT_TAG: &str = "duplex.root";
+
+/// The virtio-fs tag of the files and directories that commands name.
+pub(super) const NAMED_TAG: &str = "duplex.named";
+
+/// A word on the kernel command line: the testbed has no virtio-fs, its root is the disk with this
+/// serial number.
+pub(super) const DISK_ROOT: &str = "duplex.root=disk";
+
+/// Sent first on a session's port, and echoed. Both sides skip everything before it: bytes that a
+/// killed session left in the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting(pub(super) [u8; Greeting::LENGTH]);
+
+impl Greeting {
+    /// Bytes in a greeting.
+    pub(super) const LENGTH: usize = 32;
+    /// What every greeting starts with; the rest is random.
+    pub(super) const MAGIC: [u8; 16] = *b"duplex testbed 1";
+}
+
+/// What a client asks of the keeper. One request a connection, and the connection lasts as long as
+/// what was asked for is in use.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// Answer when commands can run.
+    Wait,
+    /// Make these files and directories visible in the testbed until this connection closes, and
+    /// hand over a port to run a command on. An open descriptor of each comes with the request.
+    Attach(Vec<Export>),
+    /// End the testbed. The connection closes when it has.
+    Stop,
+    /// Describe the testbed.
+    Status,
+}
+
+/// A file or directory that a command named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Export {
+    /// Where it is on the host, without symbolic links.
+    pub(super) path: PathBuf,
+    /// Whether the testbed may write to it.
+    pub(super) write: bool,
+}
+
+/// What the keeper answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// Commands can run.
+    Ready,
+    /// The exports, by their names in the file system tagged [`NAMED_TAG`], in the order asked;
+    /// the connected port comes with the answer.
+    Attached(Vec<u64>),
+    /// The testbed as it is.
+    Status(Status),
+    /// It can't be done.
+    Refused(String),
+    /// The machine has stopped; the last lines it wrote.
+    Died(String),
+}
+
+/// A testbed that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// What it was started as.
+    pub machine: super::Machine,
+    /// The release of its kernel; empty until it is up.
+    pub kernel: String,
+    /// Commands that run in it now.
+    pub sessions: usize,
+}
+
+/// What the agent tells the keeper.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Notice {
+    /// All is set up, under a kernel of this release.
+    Ready(String),
+    /// This session port is (again) free, and nothing of an earlier session is left.
+    Idle(usize),
+    /// It can't be set up, and why.
+    Failed(String),
+}
+
+/// What a client tells the agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToAgent {
+    /// Start this command; first, and once.
+    Start(Box<Start>),
+    /// Standard input has ended.
+    StdinEnd,
+    /// The caller's terminal has gone away.
+    HangUp,
+    /// Send the command a signal, or with `group` its process group, as a terminal does.
+    Signal { number: i32, group: bool },
+    /// The caller's window has changed its size.
+    Resize(WindowSize),
+    /// Nobody reads this output any more: a write to it shall fail as it would at home.
+    OutputClosed(Output),
+}
+
+/// One of the command's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A command and its surroundings.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Start {
+    /// The program and its arguments.
+    pub(super) argv: Vec<OsString>,
+    /// The whole environment.
+    pub(super) env: Vec<(OsString, OsString)>,
+    /// The working directory.
+    pub(super) cwd: PathBuf,
+    /// What standard input, output and error are at the caller's.
+    pub(super) streams: [StreamKind; 3],
+    /// The caller's window, where there is a terminal.
+    pub(super) window: WindowSize,
+    /// The exports, where the command shall find them.
+    pub(super) mounts: Vec<Mount>,
+    /// Exports that the command shall find as open descriptors: what `/dev/fd/N` names.
+    pub(super) descriptors: Vec<(i32, u64)>,
+    /// What time is measured in.
+    pub(super) clock: super::Clock,
+}
+
+/// Where an export appears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mount {
+    /// Its name in the file system tagged [`NAMED_TAG`].
+    pub(super) export: u64,
+    /// The path at which the command finds it.
+    pub(super) at: PathBuf,
+    /// Whether it may be written to there.
+    pub(super) write: bool,
+}
+
+/// What a standard stream is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum StreamKind {
+    /// Nothing: using it fails with `EBADF`.
+    Closed,
+    /// A pipe, file or socket.
+    Pipe,
+    /// A terminal.
+    Terminal,
+}
+
+/// What the agent tells a client.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToClient {
+    /// So many more bytes of standard input may be sent: this bounds what the agent has to hold
+    /// when the command reads slowly, and keeps the way free for signals.
+    Credit(u32),
+    /// The command has been stopped, by job control or a signal.
+    Stopped,
+    /// The command could not be started; nothing ran.
+    NotStarted { reason: String, kind: NotStarted },
+    /// The command has ended, and all its output has been sent.
+    Ended { status: Ending, counts: Option<super::Counts> },
+}
+
+/// Why a command was not started; decides the exit status as in a shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum NotStarted {
+    /// There is no such program.
+    NotFound,
+    /// There is, but it can't be executed.
+    CannotExecute,
+    /// The testbed could not prepare what the command needs.
+    Surroundings,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ending {
+    /// It exited with this status.
+    Exited(u8),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl Ending {
+    /// The status to pass on: 128 plus the signal's number, as shells and docker have it.
+    pub(super) fn exit_status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Killed(signal) => u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_the_shells() {
+        assert_eq!(Ending::Exited(7).exit_status(), 7);
+        assert_eq!(Ending::Killed(libc::SIGKILL).exit_status(), 137);
+        assert_eq!(Ending::Killed(i32::MAX).exit_status(), 255);
+    }
+}
