@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::trace::exits::ExitCounts;
 
@@ -140,6 +141,44 @@ impl Control {
 /// The signal that makes KVM_RUN return.
 pub fn kick_signal() -> libc::c_int {
     libc::SIGRTMIN()
+}
+
+/// The kick signal alone, as a set.
+fn kick_set() -> SigSet {
+    let mut set: libc::sigset_t = *SigSet::empty().as_ref();
+    // A real-time signal: nix has no name for it.
+    // SAFETY: `set` is an initialised signal set and the signal number is valid.
+    unsafe { libc::sigaddset(&raw mut set, kick_signal()) };
+    // SAFETY: as initialised just above.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+/// Keeps the kick signal blocked on this thread while it lives. Threads that are started in the
+/// meantime have it blocked from their first instruction on: a kick must not find one before.
+pub struct KickBlocked(SigSet);
+
+impl KickBlocked {
+    /// Blocks it.
+    ///
+    /// # Errors
+    /// None that could happen: the set is valid.
+    pub fn new() -> nix::Result<KickBlocked> {
+        kick_set().thread_swap_mask(SigmaskHow::SIG_BLOCK).map(KickBlocked)
+    }
+}
+
+impl Drop for KickBlocked {
+    fn drop(&mut self) {
+        // Cannot fail: the mask came from the kernel.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Takes a kick that is pending on this thread, so that the next KVM_RUN does not return for it.
+pub fn forget_kick() {
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointers are to live values, and no information about the signal is asked for.
+    unsafe { libc::sigtimedwait(kick_set().as_ref(), std::ptr::null_mut(), &raw const zero) };
 }
 
 /// The running vCPU threads, and how to control them.

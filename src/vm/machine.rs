@@ -14,8 +14,9 @@ use super::boot::load::{self, Loaded};
 use super::boot::plan::{Entry, Plan};
 use super::boot::{acpi, mp_table, pvh, registers, zero_page};
 use super::bus::Bus;
-use super::control::{Control, Threads};
+use super::control::{Control, KickBlocked, Threads};
 use super::cpuid::Cpuid;
+use super::devices::PortDevice;
 use super::devices::i8042::I8042;
 use super::devices::mark::BootMark;
 use super::devices::pci::PciConfig;
@@ -25,7 +26,7 @@ use super::devices::rtc::Rtc;
 use super::devices::serial::SerialPort;
 use super::end::{End, EndSlot, Failure};
 use super::irq::{self, Line};
-use super::layout;
+use super::layout::{self, Ports};
 use super::output::{GuestOutput, Output};
 use super::vcpu::{Shared, Vcpu};
 use super::{kvm, memory};
@@ -122,8 +123,16 @@ impl Machine {
         recorder.reached(Phase::VcpusReady);
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
-        let shared = Arc::new(Shared { bus, memory, control, end, recorder });
+        let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
         Ok(Machine { vcpus, _vm: vm, shared, serial, loaded })
+    }
+
+    /// Puts one more device on the bus, on ports that the layout leaves free.
+    pub fn insert_device(&mut self, ports: Ports, device: impl PortDevice + 'static) {
+        // Nobody else has the shared part before the vCPUs were started.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.bus.insert(ports, device);
+        }
     }
 
     /// (8) Starts a thread a vCPU; (9) they run.
@@ -131,6 +140,8 @@ impl Machine {
     /// # Errors
     /// The host has no thread left; those that were started are stopped again.
     pub fn start(&mut self) -> Result<Threads, Error> {
+        let _blocked =
+            KickBlocked::new().map_err(|errno| Error::Resources("signal masks", errno.into()))?;
         let mut handles = Vec::new();
         for vcpu in self.vcpus.drain(..) {
             let shared = self.shared.clone();
@@ -153,6 +164,11 @@ impl Machine {
     /// Where the end is declared.
     pub fn end(&self) -> &EndSlot {
         &self.shared.end
+    }
+
+    /// The same, for another thread to declare an end.
+    pub fn end_handle(&self) -> Arc<EndSlot> {
+        self.shared.end.clone()
     }
 
     /// How many accesses found neither memory nor a device.

@@ -8,14 +8,13 @@ use kvm_bindings::{
     KVM_MP_STATE_UNINITIALIZED, KVM_VCPUEVENT_VALID_NMI_PENDING, Msrs, kvm_msr_entry,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
 use super::boot::plan::Entry;
 use super::boot::registers;
 use super::bus::Bus;
-use super::control::{Control, Request, Snapshot, kick_signal};
+use super::control::{Control, Request, Snapshot, forget_kick, kick_signal};
 use super::cpuid::Cpuid;
 use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
@@ -47,7 +46,7 @@ pub struct Shared {
     /// Pause and stop.
     pub control: Arc<Control>,
     /// Where the end is declared.
-    pub end: EndSlot,
+    pub end: Arc<EndSlot>,
     /// Boot phases.
     pub recorder: Arc<Recorder>,
 }
@@ -261,23 +260,14 @@ impl Vcpu {
         Snapshot { dead: halted || !self.is_started(), rip }
     }
 
-    /// Blocks the kick signal on this thread but for the time inside KVM_RUN.
+    /// Opens the thread's signal mask to the kick signal for the time inside KVM_RUN.
     fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
-        // A real-time signal: nix has no name for it, so its bit is set by hand.
-        let kick_bit = 1_u64 << (kick_signal() - 1);
-        let mut kick: libc::sigset_t = *SigSet::empty().as_ref();
-        // SAFETY: `kick` is an initialised signal set and the signal number is valid.
-        unsafe { libc::sigaddset(&raw mut kick, kick_signal()) };
-        // SAFETY: as initialised just above.
-        let kick = unsafe { SigSet::from_sigset_t_unchecked(kick) };
-        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&kick), None)?;
-
         #[repr(C, packed)]
         struct SignalMask {
             length: u32,
             blocked: u64,
         }
-        let mask = SignalMask { length: 8, blocked: !kick_bit };
+        let mask = SignalMask { length: 8, blocked: !(1 << (kick_signal() - 1)) };
         // SAFETY: KVM reads `length` and then that many bytes of signal set, which follow in the
         // packed structure.
         match unsafe { ioctl_with_ref(&self.fd, ioctl::KVM_SET_SIGNAL_MASK(), &mask) } {
@@ -306,17 +296,5 @@ fn port_access(run: &mut kvm_bindings::kvm_run) -> Exit<'_> {
     match u32::from(io.direction) {
         KVM_EXIT_IO_IN => Exit::PortIn(io.port, size, data),
         _ => Exit::PortOut(io.port, size, data),
-    }
-}
-
-/// Takes a pending kick, so that it does not make the next KVM_RUN return as well.
-fn forget_kick() {
-    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut kick: libc::sigset_t = *SigSet::empty().as_ref();
-    // SAFETY: `kick` is an initialised signal set, the signal number is valid, the pointers are to
-    // live values, and no information about the signal is asked for.
-    unsafe {
-        libc::sigaddset(&raw mut kick, kick_signal());
-        libc::sigtimedwait(&raw const kick, std::ptr::null_mut(), &raw const zero);
     }
 }
