@@ -20,6 +20,7 @@ use duplex::vm::layout::{MIB, Ports};
 use duplex::vm::machine::Machine;
 use duplex::vm::output::Output;
 use duplex::vm::session::{self, Signals};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Where the probe answers: ports that the machine has nothing at.
@@ -93,9 +94,11 @@ impl Guest {
         Guest { serial: Some(nix::unistd::pipe().unwrap()), read_serial: true, ..self }
     }
 
-    /// With a serial port into a pipe that nobody reads.
+    /// With a serial port into a pipe of 4 KiB that nobody reads.
     pub(crate) fn serial_nobody_reads(self) -> Guest {
-        Guest { serial: Some(nix::unistd::pipe().unwrap()), ..self }
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        Guest { serial: Some((reader, writer)), ..self }
     }
 
     /// Ends it from outside after that time, as a person would.
