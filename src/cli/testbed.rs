@@ -56,6 +56,9 @@ struct Start {
     /// Start the machine whose clock counts instructions; it has one CPU
     #[arg(long, conflicts_with = "cpus")]
     count_instructions: bool,
+    /// Do not return: the testbed ends with this command. Prints a line when it is up
+    #[arg(long)]
+    foreground: bool,
 }
 
 #[derive(ClapArgs)]
@@ -107,7 +110,12 @@ impl Start {
             Clock::Wall => Machine { cpus: self.cpus, ..machine },
             Clock::Instructions => machine,
         };
-        if !testbed::start(&machine)? {
+        if self.foreground {
+            testbed::start_and_stay(&machine, || {
+                // Whoever waits for the line reads it from a pipe; nobody else has to.
+                let _ = writeln!(std::io::stdout(), "the testbed is up");
+            })?;
+        } else if !testbed::start(&machine)? {
             say("the testbed is running already");
         }
         Ok(ExitCode::SUCCESS)

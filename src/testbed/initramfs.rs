@@ -56,7 +56,7 @@ const WANTED: [&str; 25] = [
 /// Puts the archive together.
 pub(super) fn build(kernel: &DebianKernel) -> Result<Vec<u8>, Error> {
     let mut archive = Initramfs::with_console()?;
-    for directory in ["proc", "sys", "root", "lower", "memory", MODULES] {
+    for directory in ["proc", "sys", "root", MODULES] {
         archive.directory(directory)?;
     }
     let program = fs::read("/proc/self/exe").step("read this program")?;

@@ -31,6 +31,23 @@ pub fn start(machine: &Machine) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Starts a testbed like [`start`], but one that ends with this process. Calls `up` when commands can
+/// run, and returns when the testbed is stopped.
+pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error> {
+    let state = StateDirectory::open()?;
+    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
+        return Err(Error::AlreadyRunning("one that does not end with this command".into()));
+    };
+    let progress = Progress::new("testbed");
+    let launched = launch(instance, machine, Lifetime::Ephemeral, &progress)?;
+    progress.step("the machine boots");
+    launched.wait_until_up()?;
+    drop(progress);
+    up();
+    launched.wait_until_ended();
+    Ok(())
+}
+
 fn found_running(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
     let Some(status) = status_of(state, machine.clock)? else {
         return Err(Error::AlreadyRunning("one that is just starting or stopping".into()));
@@ -97,6 +114,12 @@ pub(super) struct Launched {
 impl Launched {
     pub(super) fn wait_until_up(&self) -> Result<(), Error> {
         wait_until_up(&self.channel)
+    }
+
+    /// Waits until somebody stops it.
+    fn wait_until_ended(self) {
+        let _ = self.process.wait();
+        self.instance.remove();
     }
 
     /// Ends an ephemeral testbed, and waits until nothing is left of it.

@@ -48,7 +48,7 @@ pub use client::run;
 pub use error::Error;
 pub use failure::Failure;
 pub use keeper::main as keeper;
-pub use launch::{start, status, stop};
+pub use launch::{start, start_and_stay, status, stop};
 pub use protocol::Status;
 
 /// A command to run in the testbed as if it ran here.

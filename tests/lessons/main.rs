@@ -1,6 +1,8 @@
 //! Guests of a few instructions on `/dev/kvm` itself: every exit is checked. They run also where
 //! KVM has no hardware virtualization and interprets the guest.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod harness;
 
 use std::time::Duration;

@@ -5,10 +5,11 @@
 //! clients on the session ports. Each session gets a process of its own, PID 1 of a PID namespace
 //! and owner of a mount namespace: whatever a command starts or mounts ends with its session.
 
+mod base;
 mod devices;
 mod modules;
+mod mounting;
 mod pid1;
-mod root;
 mod session;
 
 pub use pid1::main as agent;
@@ -19,3 +20,6 @@ pub const PROGRAM: &str = "/run/duplex/bin/duplex";
 
 /// Where the files and directories that commands name are mounted, by number.
 const NAMED: &str = "/run/duplex/named";
+
+/// Where PID 1 has the host's file system; sessions see it as their root.
+const HOST: &str = "/host";

@@ -18,7 +18,7 @@ use nix::unistd::{Pid, sethostname};
 use super::super::failure::{Failure, Step};
 use super::super::poll::set_nonblocking;
 use super::super::protocol::{NOTICE_PORT, Notice, SESSIONS, session_port};
-use super::{devices, modules, root};
+use super::{base, devices, modules};
 use crate::isolate::{Namespaces, Process, Program};
 
 /// Runs as PID 1, until the machine is switched off from outside.
@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
 
 fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     // (1) What looking for devices needs.
-    root::mount_kernel_file_systems()?;
+    base::mount_kernel_file_systems()?;
     // (2) Drivers. The socket comes first, so that no device can appear unnoticed.
     let events = devices::Events::listen()?;
     modules::load_all()?;
@@ -51,8 +51,8 @@ fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     let ports = (0..SESSIONS)
         .map(|index| devices::find_port(&events, &session_port(index)))
         .collect::<Result<Vec<_>, _>>()?;
-    // (4) The host's file system becomes ours.
-    root::switch()?;
+    // (4) The host's file system, and a root to build sessions' roots from.
+    base::switch()?;
     sethostname("testbed").step("set the host name")?;
     devices::bring_loopback_up()?;
     // (5) Commands.

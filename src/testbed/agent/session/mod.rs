@@ -7,6 +7,7 @@
 mod command;
 mod memory_root;
 mod relay;
+mod root;
 mod stopwatch;
 mod surroundings;
 
@@ -90,6 +91,7 @@ fn serve(mut port: File) -> Result<(), Failure> {
 /// Everything up to the running command.
 fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
     let broken = |failure: Failure| (NotStarted::Surroundings, failure.to_string());
+    root::enter().map_err(broken)?;
     surroundings::prepare(&start.mounts, &start.descriptors).map_err(broken)?;
     if start.clock == super::super::Clock::Instructions {
         memory_root::enter(start).map_err(broken)?;

@@ -1,4 +1,4 @@
-//! A session's own mounts: /proc of its PID namespace, and the files that its command named.
+//! The files that a session's command named.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -6,7 +6,6 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 
 use super::super::super::failure::{Failure, Step};
 use super::super::super::protocol::Mount;
@@ -16,11 +15,6 @@ use crate::isolate::{self, Attributes};
 /// Makes everything visible where the command expects it. All of it is private to the session's
 /// mount namespace and ends with it.
 pub(super) fn prepare(mounts: &[Mount], descriptors: &[(i32, u64)]) -> Result<(), Failure> {
-    let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .step("make the session's mounts private")?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, Some("")).step("mount /proc")?;
     for wanted in mounts {
         place(wanted).step_with(|| format!("make {} visible", wanted.at.display()))?;
     }
