@@ -162,6 +162,13 @@ impl Cmdline {
     }
 }
 
+impl fmt::Display for Cmdline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It came from a string.
+        self.0.to_string_lossy().fmt(f)
+    }
+}
+
 impl FromStr for Cmdline {
     type Err = ParseError;
 

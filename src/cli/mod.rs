@@ -9,7 +9,6 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
 mod testbed;
-mod timing;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;

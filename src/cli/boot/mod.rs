@@ -1,42 +1,46 @@
 //! `duplex boot`: a guest kernel from the command line.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
-use super::timing;
+use crate::guest_images::{Cache, Series, debian_kernel, demo_initramfs};
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
-use crate::vm::console::Console;
-use crate::vm::end::End;
-use crate::vm::kvm;
-use crate::vm::machine::Machine;
-use crate::vm::session::{self, Outcome, Signals};
 use crate::workload::{Boot, Cmdline, Cpus, MemorySize, OnReboot, Serial};
+
+mod here;
+mod in_testbed;
+mod timing;
+
+use in_testbed::TestbedMode;
+use timing::Unit;
 
 /// Boot a guest kernel in a VM, with its serial console on this terminal
 ///
 /// The kernel is recognised by its content: an ELF (entered by PVH if it has that note, else by the
 /// 64-bit Linux boot protocol), a bzImage, or one of them compressed by gzip, xz, zstd or LZ4.
+/// Without --kernel the demo guest boots: Debian's cloud kernel and a busybox that says what it
+/// sees; both are downloaded once.
 #[derive(clap::Args)]
 #[command(after_help = "\
 On the console: Ctrl-A x ends the guest, Ctrl-A h helps.
 
 Examples:
-  duplex boot --kernel /boot/vmlinuz-6.1.0-56-cloud-amd64 --initrd /boot/initrd.img-6.1.0-56-cloud-amd64
-  duplex boot --kernel vmlinux --initrd rootfs.cpio --cmdline 'console=ttyS0 quiet' --timing
-  duplex boot --kernel bzImage --serial console.log --on-reboot restart
+  duplex boot
+  duplex boot --cmdline 'console=ttyS0 quiet duplex.then=shell'
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
+  duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
 (unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
 pub(super) struct Args {
-    /// The kernel: ELF or bzImage, compressed or not
+    /// The kernel: ELF or bzImage, compressed or not [default: the demo guest's]
     #[arg(long, value_name = "PATH")]
-    kernel: PathBuf,
+    kernel: Option<PathBuf>,
     /// The initial RAM disk, in any form that the kernel knows
     #[arg(long, value_name = "PATH")]
     initrd: Option<PathBuf>,
@@ -59,9 +63,20 @@ pub(super) struct Args {
     /// When the guest has ended, say on stderr where the time went
     #[arg(long)]
     timing: bool,
-    /// With --timing: as JSON
-    #[arg(long, requires = "timing")]
+    /// With --timing or --count-instructions: as JSON, a line each
+    #[arg(long)]
     json: bool,
+    /// Whether to boot in the testbed, an emulated machine with hardware virtualization: auto does
+    /// where this host has none
+    #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
+    testbed: TestbedMode,
+    /// Boot in the testbed whose clock counts instructions, and print the counts: the same on every
+    /// run to about 1 %. Implies --timing
+    #[arg(long)]
+    count_instructions: bool,
+    /// What the clock counts: set inside the testbed
+    #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
+    timing_unit: Unit,
 }
 
 /// Why a guest could not be booted, with the file that it was about.
@@ -78,32 +93,43 @@ enum BootError {
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     let boot = boot(args)?;
-    let recorder = Arc::new(recorder);
+    // Whatever is wrong with the files is said here, before any machine starts.
     let plan = plan(&boot)?;
     recorder.reached(Phase::Planned);
-    let (outcome, status) = run_here(&boot, plan, &recorder)?;
-    if args.timing {
-        timing::print(&recorder, &outcome, args.json)?;
+    if let Some(reason) = in_testbed::reason(args.testbed, args.count_instructions) {
+        // The plan holds the files open; the testbed opens them itself.
+        drop(plan);
+        return in_testbed::run(args, &boot, &reason);
     }
-    Ok(status.into())
+    here::run(args, &boot, plan, recorder)
 }
 
 /// The guest that the arguments ask for.
 fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
+    let (kernel, initrd) = match &args.kernel {
+        Some(kernel) => (kernel.clone(), args.initrd.clone()),
+        None => demo_guest(args.initrd.clone())?,
+    };
     let cmdline = match &args.cmdline {
         Some(cmdline) => cmdline.clone(),
         None if args.serial == Serial::Off => "panic=-1".parse()?,
+        None if args.kernel.is_none() => "console=ttyS0 panic=-1 quiet".parse()?,
         None => "console=ttyS0 panic=-1".parse()?,
     };
-    Ok(Boot {
-        kernel: args.kernel.clone(),
-        initrd: args.initrd.clone(),
-        cmdline,
-        cpus: args.cpus,
-        memory: args.memory,
-        serial: args.serial.clone(),
-        on_reboot: args.on_reboot,
-    })
+    let serial = args.serial.clone();
+    let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
+    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot })
+}
+
+/// The demo guest's kernel, and its initrd unless another was given.
+fn demo_guest(initrd: Option<PathBuf>) -> Result<(PathBuf, Option<PathBuf>), Box<dyn Error>> {
+    let cache = Cache::open()?;
+    let kernel = debian_kernel(&cache, Series::V6_1)?;
+    let initrd = match initrd {
+        Some(initrd) => initrd,
+        None => demo_initramfs(&cache, &kernel)?,
+    };
+    Ok((kernel.elf, Some(initrd)))
 }
 
 /// Opens and checks the files and decides where everything goes.
@@ -116,51 +142,4 @@ fn plan(boot: &Boot) -> Result<Plan, BootError> {
             _ => BootError::Plan(error),
         }
     })
-}
-
-/// Boots the guest on this host's KVM, again and again if it resets and that is asked for.
-fn run_here(
-    boot: &Boot,
-    mut plan: Plan,
-    recorder: &Arc<Recorder>,
-) -> Result<(Outcome, u8), Box<dyn Error>> {
-    // Before any thread is started: the signals stay blocked in all of them.
-    let signals = Signals::take()?;
-    let mut console = Console::open(&boot.serial)?;
-    loop {
-        let device = Path::new(kvm::DEVICE);
-        let output = console.output();
-        let machine = Machine::build(device, &plan, boot.cpus, output, recorder.clone())?;
-        let outcome = session::run(machine, &mut console, &signals, recorder)?;
-        if resets(&outcome.end, boot) && boot.on_reboot == OnReboot::Restart {
-            plan = self::plan(boot)?;
-            continue;
-        }
-        session::finish(&console, &signals, &outcome.end);
-        // Messages come after the guest's last line, on a terminal that is the caller's again.
-        drop(console);
-        let status = conclude(&outcome.end, boot);
-        return Ok((outcome, status));
-    }
-}
-
-fn resets(end: &End, boot: &Boot) -> bool {
-    match end {
-        End::Reset => true,
-        End::TripleFault(_) => boot.cmdline.resets_by_triple_fault(),
-        _ => false,
-    }
-}
-
-/// Says what must be said about an end; returns the exit status.
-fn conclude(end: &End, boot: &Boot) -> u8 {
-    match end {
-        End::PowerOff | End::Halted | End::Reset | End::Quit => 0,
-        End::TripleFault(_) if resets(end, boot) => 0,
-        End::Signal(number) => 128_u8.saturating_add(u8::try_from(*number).unwrap_or(0)),
-        End::TripleFault(_) | End::KvmError(_) | End::GuestPanic | End::Failed(_) => {
-            eprintln!("duplex: {end}");
-            super::FAILED
-        }
-    }
 }
