@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
         Command::Testbed(args) => testbed::run(args),
     };
     match result {
-        Ok(status) => status.into(),
+        Ok(status) => status,
         Err(error) => fail(&*error),
     }
 }

@@ -201,12 +201,8 @@ impl<'a> Plan<'a> {
     fn exec(&self) -> i32 {
         // The order matters: the maps first, for an unmapped user may open nothing; the
         // descriptors last before the exec, for they overwrite what the steps before may need.
-        let steps = [
-            Self::map_identity,
-            Self::start_session,
-            Self::tie_to_parent,
-            Self::place_descriptors,
-        ];
+        let steps =
+            [Self::map_identity, Self::start_session, Self::tie_to_parent, Self::place_descriptors];
         for step in steps {
             if step(self) < 0 {
                 return Errno::last_raw();

@@ -11,7 +11,9 @@ use crate::guest_images;
 #[non_exhaustive]
 pub enum Error {
     /// QEMU is not installed.
-    #[error("the testbed needs QEMU and there is no qemu-system-x86_64 in PATH: apt-get install qemu-system-x86")]
+    #[error(
+        "the testbed needs QEMU and there is no qemu-system-x86_64 in PATH: apt-get install qemu-system-x86"
+    )]
     NoQemu,
     /// The testbed's kernel could not be had.
     #[error("the testbed needs one of Debian's kernels: {0}")]
@@ -57,7 +59,9 @@ pub enum Error {
     #[error("a testbed is running already, with {0}; stop it first: duplex testbed stop")]
     AlreadyRunning(String),
     /// A lasting testbed can't do without the live export of the host's file system.
-    #[error("{0}; without it a testbed can't be kept running, but single commands work: duplex testbed run -- COMMAND")]
+    #[error(
+        "{0}; without it a testbed can't be kept running, but single commands work: duplex testbed run -- COMMAND"
+    )]
     NoExport(String),
     /// Talking to the keeper or the agent failed.
     #[error("the connection to the testbed failed: {0}; try `duplex testbed stop` and again")]

@@ -54,7 +54,8 @@ impl Replica {
             if metadata.is_symlink() {
                 self.copy_entry(&here, &metadata)?;
                 here.pop();
-                let next = here.join(fs::read_link(path_of(&here, component))?).join(rest.as_path());
+                let next =
+                    here.join(fs::read_link(path_of(&here, component))?).join(rest.as_path());
                 return self.lead_to(&next, links);
             }
             let last = rest.as_path().as_os_str().is_empty();

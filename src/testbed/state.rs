@@ -110,7 +110,10 @@ impl StateDirectory {
     pub(super) fn create(&self, name: Name) -> Result<Option<Instance>, Error> {
         let _guard = self.lock()?;
         let path = self.path.join(match name {
-            Name::Once => format!("once-{:016x}", u64::from_le_bytes(random_bytes().map_err(|error| self.failed(&error))?)),
+            Name::Once => format!(
+                "once-{:016x}",
+                u64::from_le_bytes(random_bytes().map_err(|error| self.failed(&error))?)
+            ),
             Name::Lasting(_) => name.directory().to_owned(),
         });
         let make = || -> io::Result<Option<Instance>> {

@@ -54,7 +54,11 @@ pub(super) fn find_port(events: &Events, name: &str) -> Result<PathBuf, Failure>
 /// Waits for the virtio-serial port of this name, and opens it.
 pub(super) fn open_port(events: &Events, name: &str) -> Result<File, Failure> {
     let node = find_port(events, name)?;
-    File::options().read(true).write(true).open(&node).step_with(|| format!("open {}", node.display()))
+    File::options()
+        .read(true)
+        .write(true)
+        .open(&node)
+        .step_with(|| format!("open {}", node.display()))
 }
 
 fn port_named(name: &str) -> io::Result<Option<PathBuf>> {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
 use super::super::failure::{Failure, Step};
-use super::super::initramfs::{MODULES, MODULE_ORDER};
+use super::super::initramfs::{MODULE_ORDER, MODULES};
 
 /// Loads the modules that the initramfs brought, in the order it lists them.
 ///

@@ -34,15 +34,17 @@ pub(super) struct NamedFile {
 }
 
 /// Opens all of them.
-pub(super) fn open_all(
-    writable: &[PathBuf],
-    inputs: &[PathBuf],
-) -> Result<Vec<NamedFile>, Error> {
+pub(super) fn open_all(writable: &[PathBuf], inputs: &[PathBuf]) -> Result<Vec<NamedFile>, Error> {
     let all = writable.iter().map(|path| (path, true)).chain(inputs.iter().map(|p| (p, false)));
     let mut files = Vec::new();
     for (path, write) in all {
         if files.len() == MAX_DESCRIPTORS {
-            return Err(named(path, format!("more than {MAX_DESCRIPTORS} files are named; name their directory instead")));
+            return Err(named(
+                path,
+                format!(
+                    "more than {MAX_DESCRIPTORS} files are named; name their directory instead"
+                ),
+            ));
         }
         files.push(open(path, write)?);
     }
@@ -172,7 +174,7 @@ mod tests {
         let (file, link) = (place.path().join("file"), place.path().join("link"));
         fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let files = open_all(&[], &[link.clone()]).unwrap();
+        let files = open_all(&[], std::slice::from_ref(&link)).unwrap();
         assert_eq!(files[0].places, [file, link]);
     }
 

@@ -248,11 +248,7 @@ impl<'a> Relay<'a> {
         self.send(&ToAgent::Signal { number: Signal::SIGCONT as i32, group: true })
     }
 
-    fn forward_signals(
-        &mut self,
-        signals: &Signals,
-        raw: &mut Option<RawMode>,
-    ) -> io::Result<()> {
+    fn forward_signals(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<()> {
         while let Some(Arrived { signal, from_terminal }) = signals.next()? {
             match signal {
                 Signal::SIGCONT => self.continued(raw)?,

@@ -126,7 +126,8 @@ impl Sink {
 
     /// Writes what the output takes now. To be called when poll(2) says that it takes something.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let (limit, once) = if self.nonblocking { (usize::MAX, false) } else { (Self::CAREFUL, true) };
+        let (limit, once) =
+            if self.nonblocking { (usize::MAX, false) } else { (Self::CAREFUL, true) };
         self.outbox.flush(&mut self.file, limit, once).map(drop)
     }
 }

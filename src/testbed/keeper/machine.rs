@@ -129,10 +129,8 @@ impl Servers<'_> {
         // virtiofsd wants to wait in accept.
         set_blocking(&listener).step("make a socket")?;
         let connection = connect_stream(self.sockets.as_fd(), socket).step("make a connection")?;
-        let server = self
-            .virtiofsd
-            .serve(directory, listener, null()?, self.log)
-            .step("start virtiofsd")?;
+        let server =
+            self.virtiofsd.serve(directory, listener, null()?, self.log).step("start virtiofsd")?;
         Ok((server, connection))
     }
 }

@@ -70,12 +70,7 @@ impl Named {
     }
 
     /// Mounts the file at the export's path, if it is the one the client means.
-    fn mount(
-        &self,
-        number: u64,
-        export: &Export,
-        opened: &File,
-    ) -> io::Result<Option<Entry>> {
+    fn mount(&self, number: u64, export: &Export, opened: &File) -> io::Result<Option<Entry>> {
         let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let Ok(seen) = File::options().read(true).custom_flags(flags).open(&export.path) else {
             return Ok(None);

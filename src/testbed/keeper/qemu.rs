@@ -13,8 +13,7 @@ const SCRATCH_SERIAL: &str = "scratch";
 
 /// The machine's kernel command line. The machine is there for tests on trusted hosts, so it is
 /// spared the mitigations' cost; its TSC is the emulator's and needs no watching.
-const COMMAND_LINE: &str =
-    "console=ttyS0 panic=-1 mitigations=off tsc=reliable quiet loglevel=4";
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 mitigations=off tsc=reliable quiet loglevel=4";
 
 /// Everything that the machine is made of. The descriptors become QEMU's.
 pub(super) struct Parts {
@@ -43,10 +42,7 @@ impl Parts {
         let program = self.program.clone();
         let mut line = CommandLine::new(vec![null, log.try_clone()?, log.try_clone()?]);
         self.describe(&mut line);
-        Program::new(program, line.words)?
-            .descriptors(line.descriptors)
-            .dies_with_parent()
-            .spawn()
+        Program::new(program, line.words)?.descriptors(line.descriptors).dies_with_parent().spawn()
     }
 
     fn describe(self, line: &mut CommandLine) {

@@ -11,9 +11,9 @@ use super::super::console_log::ConsoleLog;
 use super::super::control::{Channel, accept, connect_stream};
 use super::super::poll::{Poll, Ready};
 use super::super::protocol::{Answer, Export, Notice, Request, SESSIONS, Status};
+use super::super::state;
 use super::machine::{self, RunningMachine, Supplies, session_socket};
 use super::{Inheritance, Orders};
-use super::super::state;
 use crate::isolate;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
@@ -140,10 +140,8 @@ impl Keeper {
         let events = self.wait(limit)?;
         if events.is_empty() {
             match self.state {
-                State::Starting(_) => self.stop(format!(
-                    "the machine did not come up within {} s",
-                    PATIENCE.as_secs()
-                )),
+                State::Starting(_) => self
+                    .stop(format!("the machine did not come up within {} s", PATIENCE.as_secs())),
                 _ => self.ending = true,
             }
         }
@@ -212,7 +210,10 @@ impl Keeper {
         let request = match (&client.wish, client.channel.receive()) {
             (Wish::Unknown, Ok(Some(request))) => request,
             // Gone, or it has said something out of turn: either way it gets no more.
-            _ => return Ok(self.dismiss(index)),
+            _ => {
+                self.dismiss(index);
+                return Ok(());
+            }
         };
         let (request, mut fds): (Request, _) = request;
         self.clients[index].wish = match request {
@@ -263,7 +264,10 @@ impl Keeper {
                         self.start_session(index, port)?;
                     }
                 }
-                (State::Stopped { reason, .. }, Wish::Ready | Wish::Session(_) | Wish::Running { .. }) => {
+                (
+                    State::Stopped { reason, .. },
+                    Wish::Ready | Wish::Session(_) | Wish::Running { .. },
+                ) => {
                     tell(&self.clients[index].channel, &Answer::Died(reason.clone()), None);
                     self.clients[index].wish = Wish::Nothing;
                     if let State::Stopped { told, .. } = &mut self.state {
@@ -370,7 +374,8 @@ impl Keeper {
 
     /// The agent has closed a session that its client is still in.
     fn session_broke(&mut self, broken: usize) {
-        let of_port = |client: &Client| matches!(client.wish, Wish::Running { port, .. } if port == broken);
+        let of_port =
+            |client: &Client| matches!(client.wish, Wish::Running { port, .. } if port == broken);
         if let Some(index) = self.clients.iter().position(of_port) {
             let answer = Answer::Refused("the testbed's session ended by itself".into());
             tell(&self.clients[index].channel, &answer, None);

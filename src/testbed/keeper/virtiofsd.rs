@@ -71,7 +71,16 @@ impl Virtiofsd {
             // pages, and starting a program takes four times as long.)
             Dialect::Qemu => {
                 arguments.extend(["-o".into(), joined("source=")]);
-                &["-o", "cache=always", "-o", "timeout=0.05", "-o", "sandbox=chroot", "-o", "log_level=err"]
+                &[
+                    "-o",
+                    "cache=always",
+                    "-o",
+                    "timeout=0.05",
+                    "-o",
+                    "sandbox=chroot",
+                    "-o",
+                    "log_level=err",
+                ]
             }
             // It has no such timeout.
             Dialect::Standalone => {

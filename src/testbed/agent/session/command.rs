@@ -57,7 +57,8 @@ impl Command {
             return Err((NotStarted::NotFound, "there is no command".into()));
         };
         let terminal = start.streams.contains(&StreamKind::Terminal);
-        let terminal = terminal.then(|| Terminal::open(start.window)).transpose().map_err(broken)?;
+        let terminal =
+            terminal.then(|| Terminal::open(start.window)).transpose().map_err(broken)?;
         let slave = terminal.as_ref().map(|terminal| &terminal.slave);
         let [stdin, stdout, stderr] = start.streams;
         let (stdin, child_stdin) = input(stdin, slave).map_err(broken)?;

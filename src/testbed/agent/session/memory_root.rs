@@ -64,7 +64,11 @@ fn fill(replica: &Replica, start: &Start) -> Result<(), Failure> {
         if mount.write {
             // Only the place: what is written goes to the host.
             let inside = replica.inside(&mount.at);
-            let place = if mount.at.is_dir() { inside.as_path() } else { inside.parent().unwrap_or(&inside) };
+            let place = if mount.at.is_dir() {
+                inside.as_path()
+            } else {
+                inside.parent().unwrap_or(&inside)
+            };
             std::fs::create_dir_all(place).step_with(|| format!("make {}", place.display()))?;
             if !mount.at.is_dir() {
                 std::fs::write(&inside, "").step_with(|| format!("make {}", inside.display()))?;

@@ -54,8 +54,7 @@ fn take_port() -> Result<File, Failure> {
         .step("take the port; `testbed session` is started by the testbed's agent only")?;
     // SAFETY: PID 1 passed this descriptor for us to own, and nothing else here knows of it; the
     // copy was made just now.
-    let (_inherited, moved) =
-        unsafe { (OwnedFd::from_raw_fd(PORT), OwnedFd::from_raw_fd(moved)) };
+    let (_inherited, moved) = unsafe { (OwnedFd::from_raw_fd(PORT), OwnedFd::from_raw_fd(moved)) };
     Ok(moved.into())
 }
 

@@ -79,7 +79,11 @@ fn open_as(number: i32, export: u64) -> io::Result<()> {
     // SAFETY: only numbers from 3 up to the port's own, which was moved above, come here: the
     // client's side checks, and this side checks again.
     let placed = unsafe {
-        if (3..super::PORT_ABOVE).contains(&number) { libc::dup2(file.as_raw_fd(), number) } else { -1 }
+        if (3..super::PORT_ABOVE).contains(&number) {
+            libc::dup2(file.as_raw_fd(), number)
+        } else {
+            -1
+        }
     };
     Errno::result(placed)?;
     if placed == file.as_raw_fd() {
