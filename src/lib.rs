@@ -21,7 +21,11 @@
 
 pub mod cli;
 pub mod guest_images;
+pub mod host;
 pub mod isolate;
 pub mod standard_streams;
 pub mod terminal;
 pub mod testbed;
+pub mod trace;
+pub mod vm;
+pub mod workload;

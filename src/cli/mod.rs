@@ -5,35 +5,55 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::trace::boot::{Phase, Recorder};
+
+mod boot;
 mod testbed;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
 
-/// One image, two homes.
+/// One image, two homes: runs Linux guests in a KVM VM, and shows how that works.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  duplex boot                                   boot the demo guest
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
+
+Exit status: what the guest or workload ended with; 125 when duplex itself failed,
+126 when a command cannot be executed, 127 when it is not found, 128+n for signal n.")]
 struct Cli {
+    /// Say more on stderr: debug messages of every module (or set DUPLEX_LOG, as in
+    /// DUPLEX_LOG=duplex::vm=debug)
+    #[arg(long, short, global = true)]
+    verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    Boot(boot::Args),
     Testbed(testbed::Args),
 }
 
 /// Runs the command line and returns the exit status.
 pub fn main() -> ExitCode {
+    let recorder = Recorder::since_exec();
+    recorder.reached(Phase::Main);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            // --help and --version come this way too, and are no failure.
             let status = if error.use_stderr() { FAILED } else { 0 };
             let _ = error.print();
             return status.into();
         }
     };
+    start_logging(cli.verbose);
     let result = match cli.command {
+        Command::Boot(args) => boot::run(&args, recorder),
         Command::Testbed(args) => testbed::run(args),
     };
     match result {
@@ -42,6 +62,13 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn start_logging(verbose: bool) {
+    let default = if verbose { "debug" } else { "warn" };
+    let filter = env_logger::Env::new().filter_or("DUPLEX_LOG", default);
+    env_logger::Builder::from_env(filter).format_target(false).format_timestamp(None).init();
+}
+
+/// Prints the one message that a failure gets.
 fn fail(error: &dyn Error) -> ExitCode {
     eprintln!("duplex: {error}");
     FAILED.into()

@@ -1,0 +1,5 @@
+//! What this machine can do.
+
+mod virtualization;
+
+pub use virtualization::{Virtualization, virtualization};

@@ -1,0 +1,132 @@
+//! The phases of a boot, each stamped once, from any thread, without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// The phases, in the order in which they are usually reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// `main` was entered; before that, the host kernel's execve and the program's own start.
+    Main,
+    /// Kernel and initrd were opened, recognised, checked and placed.
+    Planned,
+    /// KVM was opened and the VM made.
+    VmCreated,
+    /// Guest memory was reserved and shown to KVM.
+    Memory,
+    /// Kernel and initrd were mapped or copied into it, the tables written.
+    Loaded,
+    /// Devices and vCPUs were made and have their first registers.
+    VcpusReady,
+    /// The first KVM_RUN is about to be called.
+    FirstRun,
+    /// The guest sent a byte to the serial port.
+    FirstSerialByte,
+    /// The guest's init wrote to the boot mark.
+    UserSpace,
+    /// The guest ended.
+    End,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Phase; 10] = [
+        Phase::Main,
+        Phase::Planned,
+        Phase::VmCreated,
+        Phase::Memory,
+        Phase::Loaded,
+        Phase::VcpusReady,
+        Phase::FirstRun,
+        Phase::FirstSerialByte,
+        Phase::UserSpace,
+        Phase::End,
+    ];
+
+    /// The phase for a person.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Phase::Main => "process started",
+            Phase::Planned => "kernel and initrd checked",
+            Phase::VmCreated => "KVM and VM made",
+            Phase::Memory => "memory reserved",
+            Phase::Loaded => "kernel and initrd loaded",
+            Phase::VcpusReady => "vCPUs ready",
+            Phase::FirstRun => "first KVM_RUN",
+            Phase::FirstSerialByte => "first serial byte",
+            Phase::UserSpace => "user space reached",
+            Phase::End => "end",
+        }
+    }
+}
+
+/// Stamps phases on the monotonic clock.
+pub struct Recorder {
+    /// The process' start on the monotonic clock, in nanoseconds.
+    start: u64,
+    /// Nanoseconds since the start, plus one; zero where a phase was not reached.
+    stamps: [AtomicU64; Phase::ALL.len()],
+}
+
+impl Recorder {
+    /// A recorder whose zero is the start of this process.
+    ///
+    /// No clock tells when execve was called. But until `main` a process only computes, so the
+    /// CPU time that it has used so far is how long ago that was.
+    pub fn since_exec() -> Recorder {
+        let used = nanoseconds(ClockId::CLOCK_PROCESS_CPUTIME_ID);
+        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(used))
+    }
+
+    /// A recorder whose zero is now.
+    pub fn start_now() -> Recorder {
+        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC))
+    }
+
+    fn starting_at(start: u64) -> Recorder {
+        Recorder { start, stamps: Default::default() }
+    }
+
+    /// Stamps a phase; only the first time counts.
+    pub fn reached(&self, phase: Phase) {
+        let stamp = &self.stamps[phase as usize];
+        // Plain loads keep the clock out of hot paths once the phase is stamped. The stamps are
+        // independent of all other data: no ordering is needed.
+        if stamp.load(Ordering::Relaxed) == 0 {
+            let now = nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(self.start) + 1;
+            let _ = stamp.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// When a phase was reached, since the start of the process.
+    pub fn at(&self, phase: Phase) -> Option<Duration> {
+        let stamp = self.stamps[phase as usize].load(Ordering::Relaxed);
+        stamp.checked_sub(1).map(Duration::from_nanos)
+    }
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    // These clocks exist on every Linux, and count from the boot: never negative.
+    let time = clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_stamp_counts() {
+        let recorder = Recorder::since_exec();
+        assert_eq!(recorder.at(Phase::Main), None);
+        recorder.reached(Phase::Main);
+        let first = recorder.at(Phase::Main);
+        recorder.reached(Phase::Main);
+        assert!(first.is_some());
+        assert_eq!(recorder.at(Phase::Main), first);
+    }
+}

@@ -1,0 +1,84 @@
+//! How often a vCPU left the guest, and why.
+
+use serde::Serialize;
+
+/// Why a vCPU came back from KVM_RUN (Linux, Documentation/virt/kvm/api.rst, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// KVM_EXIT_IO, `in`.
+    PortIn,
+    /// KVM_EXIT_IO, `out`.
+    PortOut,
+    /// KVM_EXIT_MMIO, a load.
+    MmioRead,
+    /// KVM_EXIT_MMIO, a store.
+    MmioWrite,
+    /// The vCPU was kicked by a signal.
+    Interrupted,
+    /// Anything else.
+    Other,
+}
+
+/// Exits by reason. Each vCPU counts its own; the sums are made when it has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExitCounts {
+    /// Port reads.
+    pub port_in: u64,
+    /// Port writes.
+    pub port_out: u64,
+    /// Loads from where no memory is.
+    pub mmio_read: u64,
+    /// Stores to where no memory is.
+    pub mmio_write: u64,
+    /// Kicks by the VMM.
+    pub interrupted: u64,
+    /// The rest.
+    pub other: u64,
+}
+
+impl ExitCounts {
+    /// Counts one exit.
+    pub fn count(&mut self, reason: Reason) {
+        let counter = match reason {
+            Reason::PortIn => &mut self.port_in,
+            Reason::PortOut => &mut self.port_out,
+            Reason::MmioRead => &mut self.mmio_read,
+            Reason::MmioWrite => &mut self.mmio_write,
+            Reason::Interrupted => &mut self.interrupted,
+            Reason::Other => &mut self.other,
+        };
+        *counter += 1;
+    }
+
+    /// Adds another vCPU's counts.
+    pub fn add(&mut self, other: &ExitCounts) {
+        self.port_in += other.port_in;
+        self.port_out += other.port_out;
+        self.mmio_read += other.mmio_read;
+        self.mmio_write += other.mmio_write;
+        self.interrupted += other.interrupted;
+        self.other += other.other;
+    }
+
+    /// All exits to user space.
+    pub fn total(&self) -> u64 {
+        self.port_in
+            + self.port_out
+            + self.mmio_read
+            + self.mmio_write
+            + self.interrupted
+            + self.other
+    }
+
+    /// Name and count, for a table.
+    pub fn rows(&self) -> [(&'static str, u64); 6] {
+        [
+            ("port read", self.port_in),
+            ("port write", self.port_out),
+            ("MMIO read", self.mmio_read),
+            ("MMIO write", self.mmio_write),
+            ("interrupted by the VMM", self.interrupted),
+            ("other", self.other),
+        ]
+    }
+}

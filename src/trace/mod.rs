@@ -1,0 +1,4 @@
+//! What happened and when.
+
+pub mod boot;
+pub mod exits;

@@ -1,0 +1,132 @@
+//! A kernel file: recognised by its content, never by its name, and checked before it is used.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::bzimage::{self, BzImage};
+use super::elf::{self, ElfImage};
+use super::source::ReadAt;
+use super::unpack::{self, Compression};
+
+/// A kernel that is fit to be loaded.
+pub struct Kernel {
+    /// The kernel's bytes: the file itself, or what it unpacked to.
+    pub file: File,
+    /// What the bytes are.
+    pub format: Format,
+}
+
+/// The kernel formats that duplex boots.
+pub enum Format {
+    /// An ELF, entered by PVH where it has that note, else by the 64-bit Linux boot protocol.
+    Elf(ElfImage),
+    /// A bzImage, entered by its 64-bit entry.
+    BzImage(Box<BzImage>),
+}
+
+/// Why a file is not a kernel that can be booted. The caller names the file.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// open(2) failed.
+    #[error("it cannot be opened: {0}")]
+    Open(#[source] io::Error),
+    /// A directory, a FIFO, a device.
+    #[error("it is {0}, not a regular file")]
+    NotAFile(&'static str),
+    /// Not one byte in it.
+    #[error("it is empty")]
+    Empty,
+    /// read(2) failed.
+    #[error("it cannot be read: {0}")]
+    Read(#[source] io::Error),
+    /// None of the formats.
+    #[error(
+        "it is no kernel that duplex knows (it starts with {0}): give an ELF, a bzImage, or one of \
+         them compressed by gzip, xz, zstd or LZ4"
+    )]
+    Unknown(String),
+    /// Damaged or oversized compressed data.
+    #[error(transparent)]
+    Unpack(#[from] unpack::Error),
+    /// Compressed data inside of compressed data, or no kernel in it.
+    #[error("it unpacks ({0:?}) to something that is no kernel (it starts with {1})")]
+    UnknownInside(Compression, String),
+    /// An ELF that cannot be booted.
+    #[error(transparent)]
+    Elf(#[from] elf::Error),
+    /// A bzImage that cannot be booted.
+    #[error(transparent)]
+    BzImage(#[from] bzimage::Error),
+}
+
+impl Kernel {
+    /// Opens, recognises, unpacks and checks the kernel at `path`.
+    ///
+    /// # Errors
+    /// Whatever makes it unfit to be loaded.
+    pub fn open(path: &Path) -> Result<Kernel, Error> {
+        // Not blocking: a FIFO without a writer would wait for ever here.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(Error::Open)?;
+        let kind = file.metadata().map_err(Error::Read)?;
+        if !kind.is_file() {
+            return Err(Error::NotAFile(if kind.is_dir() { "a directory" } else { "special" }));
+        }
+        Kernel::from_file(file)
+    }
+
+    /// Recognises, unpacks and checks a kernel.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`].
+    pub fn from_file(file: File) -> Result<Kernel, Error> {
+        let head = read_head(&file)?;
+        if head.is_empty() {
+            return Err(Error::Empty);
+        }
+        let Some(compression) = Compression::recognise(&head) else {
+            let format = recognise(&file, &head)?.ok_or_else(|| Error::Unknown(show(&head)))?;
+            return Ok(Kernel { file, format });
+        };
+        let file = unpack::unpack(file, compression)?;
+        let head = read_head(&file)?;
+        let format = recognise(&file, &head)?
+            .ok_or_else(|| Error::UnknownInside(compression, show(&head)))?;
+        Ok(Kernel { file, format })
+    }
+}
+
+/// Recognises an uncompressed kernel; `None` where it is none.
+///
+/// # Errors
+/// It is one, but unfit to be loaded.
+pub fn recognise(file: &impl ReadAt, head: &[u8]) -> Result<Option<Format>, Error> {
+    if head.starts_with(b"\x7FELF") {
+        return Ok(Some(Format::Elf(elf::parse(file)?)));
+    }
+    if bzimage::is_bzimage(head) {
+        return Ok(Some(Format::BzImage(Box::new(bzimage::parse(file)?))));
+    }
+    Ok(None)
+}
+
+/// The first bytes, as many as recognising any format takes.
+fn read_head(file: &File) -> Result<Vec<u8>, Error> {
+    let size = usize::try_from(file.size().map_err(Error::Read)?).unwrap_or(usize::MAX);
+    let mut head = vec![0; size.min(1024)];
+    file.read_exact_at(&mut head, 0).map_err(Error::Read)?;
+    Ok(head)
+}
+
+/// The first bytes, for a person.
+fn show(head: &[u8]) -> String {
+    let shown = head.get(..8).unwrap_or(head);
+    shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,238 @@
+//! Stopping and pausing vCPU threads without a race.
+//!
+//! The one who asks writes the request and then sends every vCPU thread the kick signal. The
+//! threads keep that signal blocked but for the time inside KVM_RUN (KVM_SET_SIGNAL_MASK): if it
+//! comes in between, it stays pending and KVM_RUN returns at once. So no request is ever missed,
+//! and nothing has to be polled.
+
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use crate::trace::exits::ExitCounts;
+
+/// What the vCPU threads are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Request {
+    /// Run the guest.
+    Run = 0,
+    /// Leave the guest and wait.
+    Pause = 1,
+    /// Leave the guest and end.
+    Stop = 2,
+}
+
+/// Beside the request: the guest must wait until its output was taken.
+const THROTTLED: u8 = 0x80;
+
+/// How a vCPU was found when it paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// It is halted with interrupts off, or was never started: only another vCPU can wake it.
+    pub dead: bool,
+    /// Its instruction pointer.
+    pub rip: u64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the guest must wait until its output was taken.
+    throttled: bool,
+    /// How many threads wait for the end of a pause.
+    parked: usize,
+    /// How many threads have ended.
+    ended: usize,
+    snapshots: Vec<Snapshot>,
+}
+
+/// The meeting point of the vCPU threads and the one who controls them.
+pub struct Control {
+    /// The request and [`THROTTLED`], readable without the lock on the way into every KVM_RUN.
+    request: AtomicU8,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Control {
+            request: AtomicU8::new(Request::Run as u8),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+impl Control {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is only counters: whoever panicked cannot have left it half-changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, request: Request) {
+        let mut state = self.lock();
+        state.snapshots.clear();
+        let throttled = if state.throttled { THROTTLED } else { 0 };
+        self.request.store(request as u8 | throttled, Ordering::Release);
+        self.changed.notify_all();
+    }
+
+    /// What is asked for now.
+    fn request(&self) -> Request {
+        match self.request.load(Ordering::Acquire) & !THROTTLED {
+            0 => Request::Run,
+            1 => Request::Pause,
+            _ => Request::Stop,
+        }
+    }
+
+    /// Called by a vCPU thread before it enters the guest: what it is to do. Waits while the guest
+    /// is throttled and nothing else is asked for.
+    pub fn next(&self) -> Request {
+        if self.request.load(Ordering::Acquire) == Request::Run as u8 {
+            return Request::Run;
+        }
+        let mut state = self.lock();
+        while state.throttled && self.request() == Request::Run {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.request()
+    }
+
+    /// Makes the vCPUs wait at their next exit, until the guest's output was taken, or lets them
+    /// go on.
+    pub fn throttle(&self, throttled: bool) {
+        let mut state = self.lock();
+        state.throttled = throttled;
+        if throttled {
+            self.request.fetch_or(THROTTLED, Ordering::Release);
+        } else {
+            self.request.fetch_and(!THROTTLED, Ordering::Release);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Called by a vCPU thread that has seen [`Request::Pause`]: leaves a snapshot and waits until
+    /// something else is asked for.
+    pub fn park(&self, snapshot: Snapshot) {
+        let mut state = self.lock();
+        state.parked += 1;
+        state.snapshots.push(snapshot);
+        self.changed.notify_all();
+        while self.request() == Request::Pause {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.parked -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Called when a vCPU thread ends, for whatever reason.
+    pub fn ended(&self) {
+        self.lock().ended += 1;
+        self.changed.notify_all();
+    }
+}
+
+/// The signal that makes KVM_RUN return.
+pub fn kick_signal() -> libc::c_int {
+    libc::SIGRTMIN()
+}
+
+/// The kick signal alone, as a set.
+fn kick_set() -> SigSet {
+    let mut set: libc::sigset_t = *SigSet::empty().as_ref();
+    // A real-time signal: nix has no name for it.
+    // SAFETY: `set` is an initialised signal set and the signal number is valid.
+    unsafe { libc::sigaddset(&raw mut set, kick_signal()) };
+    // SAFETY: as initialised just above.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
+}
+
+/// Keeps the kick signal blocked on this thread while it lives. Threads that are started in the
+/// meantime have it blocked from their first instruction on: a kick must not find one before.
+pub struct KickBlocked(SigSet);
+
+impl KickBlocked {
+    /// Blocks it.
+    ///
+    /// # Errors
+    /// None that could happen: the set is valid.
+    pub fn new() -> nix::Result<KickBlocked> {
+        kick_set().thread_swap_mask(SigmaskHow::SIG_BLOCK).map(KickBlocked)
+    }
+}
+
+impl Drop for KickBlocked {
+    fn drop(&mut self) {
+        // Cannot fail: the mask came from the kernel.
+        let _ = self.0.thread_set_mask();
+    }
+}
+
+/// Takes a kick that is pending on this thread, so that the next KVM_RUN does not return for it.
+pub fn forget_kick() {
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointers are to live values, and no information about the signal is asked for.
+    unsafe { libc::sigtimedwait(kick_set().as_ref(), std::ptr::null_mut(), &raw const zero) };
+}
+
+/// The running vCPU threads, and how to control them.
+pub struct Threads {
+    control: Arc<Control>,
+    handles: Vec<JoinHandle<ExitCounts>>,
+}
+
+impl Threads {
+    /// Takes the threads under control.
+    pub fn new(control: Arc<Control>, handles: Vec<JoinHandle<ExitCounts>>) -> Self {
+        Threads { control, handles }
+    }
+
+    fn kick(&self) {
+        for handle in &self.handles {
+            // SAFETY: the thread was not joined yet, so its id is valid, even if it has ended.
+            unsafe { libc::pthread_kill(handle.as_pthread_t(), kick_signal()) };
+        }
+    }
+
+    /// Pauses all vCPUs and returns how each was found. Fewer snapshots than vCPUs: some have
+    /// ended.
+    pub fn pause(&self) -> Vec<Snapshot> {
+        self.control.set(Request::Pause);
+        self.kick();
+        let mut state = self.control.lock();
+        while state.parked + state.ended < self.handles.len() {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.snapshots.clone()
+    }
+
+    /// Lets paused vCPUs run again, and waits until they do, so that a pause that follows finds
+    /// none of them still leaving this one.
+    pub fn resume(&self) {
+        self.control.set(Request::Run);
+        let mut state = self.control.lock();
+        while state.parked > 0 {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Ends all threads and returns their exit counts, added up.
+    pub fn stop(self) -> ExitCounts {
+        self.control.set(Request::Stop);
+        self.kick();
+        let mut counts = ExitCounts::default();
+        for handle in self.handles {
+            // A thread that panicked has said so through `End`; its counts are lost.
+            if let Ok(of_vcpu) = handle.join() {
+                counts.add(&of_vcpu);
+            }
+        }
+        counts
+    }
+}

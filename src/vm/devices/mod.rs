@@ -1,0 +1,33 @@
+//! The devices of the machine. A device sees an offset into its own registers, not an address: it
+//! does not care where it lives.
+
+pub mod i8042;
+pub mod mark;
+pub mod pci;
+pub mod power;
+pub mod pvpanic;
+pub mod rtc;
+pub mod serial;
+
+/// What a write to a device asks of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Action {
+    /// Nothing: go on.
+    Continue,
+    /// The guest wants the machine reset.
+    Reset,
+    /// The guest wants the machine powered off.
+    PowerOff,
+    /// The guest reports that it has panicked.
+    Panic,
+}
+
+/// A device on the port bus.
+pub trait PortDevice: Send {
+    /// Fills `data`, one access of 1, 2 or 4 bytes, from the registers at `offset`.
+    fn read(&mut self, offset: u16, data: &mut [u8]);
+
+    /// Takes `data`, one access of 1, 2 or 4 bytes, into the registers at `offset`.
+    fn write(&mut self, offset: u16, data: &[u8]) -> Action;
+}

@@ -1,0 +1,260 @@
+//! The boot recipe, as numbered steps, and the machine that comes out of it.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use kvm_ioctls::VmFd;
+use thiserror::Error;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::boot::load::{self, Loaded};
+use super::boot::plan::{Entry, Plan};
+use super::boot::{acpi, mp_table, pvh, registers, zero_page};
+use super::bus::Bus;
+use super::control::{Control, KickBlocked, Threads};
+use super::cpuid::Cpuid;
+use super::devices::PortDevice;
+use super::devices::i8042::I8042;
+use super::devices::mark::BootMark;
+use super::devices::pci::PciConfig;
+use super::devices::power::{Pm1Control, Pm1Event, ResetRegister};
+use super::devices::pvpanic::Pvpanic;
+use super::devices::rtc::Rtc;
+use super::devices::serial::SerialPort;
+use super::end::{End, EndSlot, Failure};
+use super::irq::{self, Line};
+use super::layout::{self, Ports};
+use super::output::{GuestOutput, Output};
+use super::vcpu::{Shared, Vcpu};
+use super::{kvm, memory};
+use crate::trace::boot::{Phase, Recorder};
+use crate::workload::Cpus;
+
+/// Why the machine could not be built. Everything about the files was checked by the plan.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// KVM is missing or refuses.
+    #[error(transparent)]
+    Kvm(#[from] kvm::Error),
+    /// No memory for the guest.
+    #[error(transparent)]
+    Memory(#[from] memory::Error),
+    /// Kernel or initrd changed since they were checked.
+    #[error(transparent)]
+    Load(#[from] load::Error),
+    /// Boot data does not fit: the plan and the layout rule that out.
+    #[error("boot data cannot be written to guest memory: {0}")]
+    BootData(#[from] GuestMemoryError),
+    /// No file descriptor, or no thread, left.
+    #[error("the host is out of {0}: {1}")]
+    Resources(&'static str, #[source] io::Error),
+}
+
+/// The serial port that the machine and its console share.
+pub type SharedSerial = Arc<Mutex<SerialPort<Line, GuestOutput>>>;
+
+/// A serial port and the eventfd that says when the guest has room for input.
+pub struct SerialLine {
+    /// The port.
+    pub port: SharedSerial,
+    /// Readable when the guest may have room for input.
+    pub room: EventFd,
+}
+
+/// A VM that is ready to run.
+pub struct Machine {
+    // Fields are dropped in this order: vCPUs before the VM, the VM before its memory.
+    vcpus: Vec<Vcpu>,
+    _vm: VmFd,
+    shared: Arc<Shared>,
+    /// The serial port, if there is one.
+    pub serial: Option<SerialLine>,
+    /// How kernel and initrd came into memory.
+    pub loaded: Loaded,
+}
+
+impl Machine {
+    /// Builds the machine that `plan` describes.
+    ///
+    /// # Errors
+    /// Whatever the host lacks, or files that changed since the plan was made.
+    pub fn build(
+        device: &Path,
+        plan: &Plan,
+        cpus: Cpus,
+        output: Option<&Output>,
+        recorder: Arc<Recorder>,
+    ) -> Result<Machine, Error> {
+        // (1) Open KVM and check capabilities.
+        let kvm = kvm::open(device)?;
+        let vm = kvm::create_vm(&kvm)?;
+        recorder.reached(Phase::VmCreated);
+
+        // (2) Memory.
+        let memory = memory::allocate(plan.memory)?;
+        memory::register(&vm, &memory)?;
+        recorder.reached(Phase::Memory);
+
+        // (3) Kernel and initrd into it.
+        let loaded = load::load(&memory, plan)?;
+
+        // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
+        write_boot_data(&memory, plan, cpus.count(), output.is_some())?;
+        recorder.reached(Phase::Loaded);
+
+        // (5) Interrupt controllers and PIT. Before the vCPUs, which get their local APICs by it.
+        irq::create_controllers(&vm)?;
+
+        // (6) Devices on the bus.
+        let control = Arc::new(Control::default());
+        let mut bus = Bus::default();
+        insert_devices(&mut bus, &recorder);
+        let serial = output
+            .map(|output| {
+                insert_serial(&mut bus, &vm, output.for_guest(control.clone()), &recorder)
+            })
+            .transpose()?;
+
+        // (7) vCPUs: CPUID, MSRs, registers.
+        let vcpus = create_vcpus(&kvm, &vm, cpus.count(), plan.entry)?;
+        recorder.reached(Phase::VcpusReady);
+
+        let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
+        let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
+        Ok(Machine { vcpus, _vm: vm, shared, serial, loaded })
+    }
+
+    /// Puts one more device on the bus, on ports that the layout leaves free.
+    pub fn insert_device(&mut self, ports: Ports, device: impl PortDevice + 'static) {
+        // Nobody else has the shared part before the vCPUs were started.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.bus.insert(ports, device);
+        }
+    }
+
+    /// (8) Starts a thread a vCPU; (9) they run.
+    ///
+    /// # Errors
+    /// The host has no thread left; those that were started are stopped again.
+    pub fn start(&mut self) -> Result<Threads, Error> {
+        let _blocked =
+            KickBlocked::new().map_err(|errno| Error::Resources("signal masks", errno.into()))?;
+        let mut handles = Vec::new();
+        for vcpu in self.vcpus.drain(..) {
+            let shared = self.shared.clone();
+            let name = format!("vcpu{}", vcpu.id());
+            let started = thread::Builder::new().name(name).spawn(move || {
+                let _guard = EndGuard { shared: &shared, vcpu: vcpu.id() };
+                vcpu.run(&shared)
+            });
+            match started {
+                Ok(handle) => handles.push(handle),
+                Err(error) => {
+                    Threads::new(self.shared.control.clone(), handles).stop();
+                    return Err(Error::Resources("threads", error));
+                }
+            }
+        }
+        Ok(Threads::new(self.shared.control.clone(), handles))
+    }
+
+    /// Where the end is declared.
+    pub fn end(&self) -> &EndSlot {
+        &self.shared.end
+    }
+
+    /// The same, for another thread to declare an end.
+    pub fn end_handle(&self) -> Arc<EndSlot> {
+        self.shared.end.clone()
+    }
+
+    /// How many accesses found neither memory nor a device.
+    pub fn unclaimed(&self) -> u64 {
+        self.shared.bus.unclaimed()
+    }
+}
+
+/// Says on every way out of a vCPU thread that it has ended; on a panic, that the machine has.
+struct EndGuard<'a> {
+    shared: &'a Shared,
+    vcpu: u8,
+}
+
+impl Drop for EndGuard<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.end.declare(End::Failed(Failure::Panicked(self.vcpu)));
+        }
+        self.shared.control.ended();
+    }
+}
+
+fn write_boot_data(
+    memory: &GuestMemoryMmap,
+    plan: &Plan,
+    cpus: u8,
+    serial: bool,
+) -> Result<(), GuestMemoryError> {
+    let cmdline = plan.cmdline.as_bytes_with_nul();
+    memory.write_slice(cmdline, GuestAddress(layout::CMDLINE.start))?;
+    match plan.entry {
+        Entry::Pvh(_) => pvh::write(memory, plan)?,
+        Entry::Linux64(_) => zero_page::write(memory, plan)?,
+        Entry::Real(_) => {}
+    }
+    acpi::write(memory, cpus, serial)?;
+    mp_table::write(memory, cpus)?;
+    registers::write_tables(memory, plan.entry)
+}
+
+fn insert_devices(bus: &mut Bus, recorder: &Arc<Recorder>) {
+    bus.insert(layout::I8042, I8042::default());
+    bus.insert(layout::RTC, Rtc::host_time());
+    bus.insert(layout::PVPANIC, Pvpanic);
+    bus.insert(layout::BOOT_MARK, BootMark(recorder.clone()));
+    bus.insert(layout::PM1_EVENT, Pm1Event::default());
+    bus.insert(layout::PM1_CONTROL, Pm1Control::default());
+    bus.insert(layout::ACPI_RESET, ResetRegister);
+    bus.insert(layout::PCI_CONFIG, PciConfig);
+}
+
+fn insert_serial(
+    bus: &mut Bus,
+    vm: &VmFd,
+    output: GuestOutput,
+    recorder: &Arc<Recorder>,
+) -> Result<SerialLine, Error> {
+    let descriptors = |error| Error::Resources("file descriptors", error);
+    let room = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(descriptors)?;
+    let interrupt = Line::connect(vm, layout::COM1_GSI)?;
+    let announce = room.try_clone().map_err(descriptors)?;
+    let port = SerialPort::new(interrupt, announce, output, recorder.clone());
+    let port = Arc::new(Mutex::new(port));
+    bus.insert_shared(layout::COM1, port.clone());
+    Ok(SerialLine { port, room })
+}
+
+fn create_vcpus(
+    kvm: &kvm_ioctls::Kvm,
+    vm: &VmFd,
+    cpus: u8,
+    entry: Entry,
+) -> Result<Vec<Vcpu>, kvm::Error> {
+    let bootstrap = Vcpu::create(vm, 0)?;
+    // The frequency is the same for all, and known once there is a vCPU.
+    let cpuid = Cpuid::new(kvm, cpus, bootstrap.tsc_khz())?;
+    let mut vcpus = vec![bootstrap];
+    for id in 1..cpus {
+        vcpus.push(Vcpu::create(vm, id)?);
+    }
+    for vcpu in &vcpus {
+        vcpu.configure(&cpuid)?;
+    }
+    if let Some(bootstrap) = vcpus.first() {
+        bootstrap.set_entry(entry)?;
+    }
+    Ok(vcpus)
+}

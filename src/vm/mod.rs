@@ -1,0 +1,18 @@
+//! The hardware half: a VM on KVM.
+
+pub mod boot;
+pub mod bus;
+pub mod console;
+pub mod control;
+pub mod cpuid;
+pub mod devices;
+pub mod end;
+pub mod irq;
+pub mod kvm;
+pub mod layout;
+pub mod machine;
+pub mod memory;
+pub mod output;
+pub mod report;
+pub mod session;
+pub mod vcpu;

@@ -1,0 +1,139 @@
+//! The console's output: a queue between the guest, which must never wait inside of a device, and
+//! a thread that writes to wherever the output goes, which may be slow or stuck.
+//!
+//! When the reader is slow the vCPUs are throttled between exits, where they can still be paused
+//! and stopped, so the queue stays small and nothing is lost.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
+
+use super::control::Control;
+
+/// Bytes in the queue from which on the guest is throttled.
+const HIGH_WATER: usize = 64 << 10;
+/// Bytes in the queue at which it may go on.
+const LOW_WATER: usize = 16 << 10;
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    /// The guest that is throttled now.
+    throttled: Option<Arc<Control>>,
+    /// The writer is between taking bytes and having written them.
+    writing: bool,
+    /// No more bytes will come.
+    closed: bool,
+}
+
+struct Inner {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    drained: EventFd,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The console's output. Cheap to clone; every clone feeds the same queue.
+#[derive(Clone)]
+pub struct Output(Arc<Inner>);
+
+impl Output {
+    /// Starts the thread that writes to `file`.
+    ///
+    /// # Errors
+    /// No file descriptor or thread left.
+    pub fn new(file: File) -> io::Result<Output> {
+        let inner = Arc::new(Inner {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            drained: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
+        });
+        let output = Output(inner.clone());
+        thread::Builder::new().name("console".into()).spawn(move || write_all(&inner, file))?;
+        Ok(output)
+    }
+
+    /// The end that a guest writes to.
+    pub fn for_guest(&self, control: Arc<Control>) -> GuestOutput {
+        GuestOutput { output: self.clone(), control }
+    }
+
+    /// Says that no more bytes will come; then [`Output::drained`] becomes readable once all are
+    /// written.
+    pub fn close(&self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Readable when the output was closed and all of it written.
+    pub fn drained(&self) -> &EventFd {
+        &self.0.drained
+    }
+}
+
+/// The guest's end of the output.
+pub struct GuestOutput {
+    output: Output,
+    control: Arc<Control>,
+}
+
+impl Write for GuestOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut queue = self.output.0.lock();
+        queue.bytes.extend_from_slice(bytes);
+        if queue.bytes.len() >= HIGH_WATER && queue.throttled.is_none() {
+            queue.throttled = Some(self.control.clone());
+            self.control.throttle(true);
+        }
+        if !queue.writing {
+            self.output.0.changed.notify_all();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The writer thread: takes what is there, writes it, until the queue is closed and empty.
+fn write_all(inner: &Inner, mut file: File) {
+    let mut batch = Vec::new();
+    // Once nobody takes the output any more (EPIPE, a full disk) the rest is dropped: the guest
+    // goes on as on a line that was unplugged.
+    let mut broken = false;
+    loop {
+        let mut queue = inner.lock();
+        queue.writing = false;
+        while queue.bytes.is_empty() && !queue.closed {
+            queue = inner.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if queue.bytes.is_empty() {
+            // Written once: the counter cannot overflow.
+            let _ = inner.drained.write(1);
+            return;
+        }
+        queue.writing = true;
+        std::mem::swap(&mut queue.bytes, &mut batch);
+        drop(queue);
+        if !broken && let Err(error) = file.write_all(&batch) {
+            log::debug!("console: output is lost from here on: {error}");
+            broken = true;
+        }
+        batch.clear();
+        let mut queue = inner.lock();
+        if queue.bytes.len() <= LOW_WATER
+            && let Some(control) = queue.throttled.take()
+        {
+            control.throttle(false);
+        }
+    }
+}

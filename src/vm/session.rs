@@ -1,0 +1,306 @@
+//! Runs a machine to its end: one event loop for its console, the signals and a look
+//! at its vCPUs now and then.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use std::os::fd::AsFd;
+
+use super::boot::load::Loaded;
+use super::console::{Asked, Console};
+use super::control::{Snapshot, Threads};
+use super::end::{End, EndSlot, Failure};
+use super::machine::{self, Machine, SerialLine};
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::exits::ExitCounts;
+
+/// How often the vCPUs are looked at. Found dead twice in the same place, the machine has ended:
+/// within 2 s.
+const LOOK: Duration = Duration::from_millis(800);
+/// How long, in milliseconds, output may take to be written after the user asked to quit.
+const IMPATIENCE: u16 = 200;
+
+/// The signals that a session takes: blocked while this lives, so that threads that are started in
+/// the meantime have them blocked too, and read from a file descriptor.
+pub struct Signals {
+    fd: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    /// Blocks and takes the signals that end or stop a session.
+    ///
+    /// # Errors
+    /// No file descriptor left.
+    pub fn take() -> io::Result<Signals> {
+        let mut taken = SigSet::empty();
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGTSTP,
+            Signal::SIGCONT,
+        ] {
+            taken.add(signal);
+        }
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&taken), Some(&mut before))?;
+        let fd = SignalFd::with_flags(&taken, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(Signals { fd, before })
+    }
+
+    /// The next signal that came, if any.
+    fn next(&self) -> Option<Signal> {
+        let info = self.fd.read_signal().ok().flatten()?;
+        i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok())
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // Cannot fail: the mask came from the kernel.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+}
+
+/// How a session went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why it ended.
+    pub end: End,
+    /// How often the guest left to the VMM.
+    pub exits: ExitCounts,
+    /// Accesses that found neither memory nor a device.
+    pub unclaimed: u64,
+    /// How kernel and initrd came into memory.
+    pub loaded: Loaded,
+}
+
+/// Runs `machine` until it ends, with `console` attached.
+///
+/// # Errors
+/// The host has no thread left to run it.
+pub fn run(
+    mut machine: Machine,
+    console: &mut Console,
+    signals: &Signals,
+    recorder: &Recorder,
+) -> Result<Outcome, machine::Error> {
+    let threads = machine.start()?;
+    if let Err(error) = event_loop(&machine, &threads, console, signals) {
+        machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
+    }
+    let exits = threads.stop();
+    recorder.reached(Phase::End);
+    let end = machine.end().take().unwrap_or(End::Quit);
+    Ok(Outcome { end, exits, unclaimed: machine.unclaimed(), loaded: machine.loaded })
+}
+
+/// Waits until all output was written; after a quit or signal only for a moment, and never beyond
+/// a further signal.
+pub fn finish(console: &Console, signals: &Signals, end: &End) {
+    let Some(output) = console.output() else { return };
+    output.close();
+    let patience = match end {
+        End::Quit | End::Signal(_) => PollTimeout::from(IMPATIENCE),
+        _ => PollTimeout::NONE,
+    };
+    // SAFETY: the eventfd lives in `output`, which is borrowed for longer than this call.
+    let drained = unsafe { std::os::fd::BorrowedFd::borrow_raw(output.drained().as_raw_fd()) };
+    let mut wait = [
+        PollFd::new(drained, PollFlags::POLLIN),
+        PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
+    ];
+    while let Err(nix::errno::Errno::EINTR) = poll(&mut wait, patience) {}
+}
+
+fn event_loop(
+    machine: &Machine,
+    threads: &Threads,
+    console: &mut Console,
+    signals: &Signals,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let finished = Rc::new(Cell::new(false));
+    let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
+    let end = machine.end();
+    manager.add_subscriber(Box::new(EndWatch { end, finished: finished.clone() }));
+    manager.add_subscriber(Box::new(ConsoleEvents {
+        console,
+        serial: machine.serial.as_ref(),
+        signals,
+        end,
+        reading: false,
+    }));
+    manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
+    while !finished.get() {
+        match manager.run() {
+            Ok(_) => {}
+            Err(event_manager::Error::Epoll(errno)) if errno.errno() == libc::EINTR => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Adds a file descriptor to the event loop. It can only fail without memory, and then the event
+/// would never come: say so.
+fn watch(ops: &mut EventOps, fd: RawFd) {
+    if let Err(error) = ops.add(Events::new_raw(fd, EventSet::IN)) {
+        log::warn!("event loop: file descriptor {fd} cannot be watched: {error}");
+    }
+}
+
+/// Ends the loop when the end was declared.
+struct EndWatch<'a> {
+    end: &'a EndSlot,
+    finished: Rc<Cell<bool>>,
+}
+
+impl MutEventSubscriber for EndWatch<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.end.declared().as_raw_fd());
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        self.finished.set(true);
+    }
+}
+
+/// Console input and the signals, which change who owns the terminal.
+struct ConsoleEvents<'a> {
+    console: &'a mut Console,
+    serial: Option<&'a SerialLine>,
+    signals: &'a Signals,
+    end: &'a EndSlot,
+    /// Whether the event loop waits for stdin now.
+    reading: bool,
+}
+
+impl ConsoleEvents<'_> {
+    /// Feeds the guest, reads what needs no waiting, and waits for stdin exactly while more can be
+    /// taken.
+    fn pump(&mut self, ops: &mut EventOps) {
+        let (Some(input), Some(serial)) = (self.console.input(), self.serial) else { return };
+        loop {
+            input.feed(&serial.port);
+            if input.is_pollable() || !input.wants_more() {
+                break;
+            }
+            let _ = input.read();
+        }
+        let wanted = input.is_pollable() && input.wants_more();
+        if wanted != self.reading {
+            let stdin = Events::new_raw(input.as_raw_fd(), EventSet::IN);
+            let changed = if wanted { ops.add(stdin) } else { ops.remove(stdin) };
+            if let Err(error) = changed {
+                log::warn!("console: stdin cannot be watched: {error}");
+            }
+            self.reading = wanted;
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::SIGTSTP => {
+                if let Some(input) = self.console.input() {
+                    input.suspend();
+                }
+                // Stops the whole process, vCPUs too. SIGCONT comes through the file descriptor.
+                let _ = raise(Signal::SIGSTOP);
+            }
+            Signal::SIGCONT => {
+                if let Some(input) = self.console.input() {
+                    input.resume();
+                }
+            }
+            other => self.end.declare(End::Signal(other as i32)),
+        }
+    }
+}
+
+impl MutEventSubscriber for ConsoleEvents<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.signals.fd.as_raw_fd());
+        if let Some(serial) = self.serial {
+            watch(ops, serial.room.as_raw_fd());
+        }
+        self.pump(ops);
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps) {
+        if events.fd() == self.signals.fd.as_raw_fd() {
+            while let Some(signal) = self.signals.next() {
+                self.signal(signal);
+            }
+        } else if let Some(serial) = self.serial
+            && events.fd() == serial.room.as_raw_fd()
+        {
+            // Only a wake-up: how often it was rung does not matter.
+            let _ = serial.room.read();
+        } else if let Some(input) = self.console.input()
+            && input.read() == Asked::Quit
+        {
+            self.end.declare(End::Quit);
+        }
+        self.pump(ops);
+    }
+}
+
+/// Notices a machine whose vCPUs are all halted with interrupts off: the in-kernel interrupt
+/// controller keeps halts to itself, so they must be paused for a look. A pause takes microseconds.
+struct HaltWatch<'a> {
+    threads: &'a Threads,
+    end: &'a EndSlot,
+    timer: TimerFd,
+    dead_before: Option<Vec<Snapshot>>,
+}
+
+impl<'a> HaltWatch<'a> {
+    fn new(threads: &'a Threads, end: &'a EndSlot) -> nix::Result<Self> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        timer.set(Expiration::Interval(LOOK.into()), TimerSetTimeFlags::empty())?;
+        Ok(HaltWatch { threads, end, timer, dead_before: None })
+    }
+
+    fn look(&mut self) {
+        let snapshots = self.threads.pause();
+        self.threads.resume();
+        let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
+        if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
+            self.end.declare(End::Halted);
+        }
+        self.dead_before = dead.then_some(snapshots);
+    }
+}
+
+/// Whether the vCPUs, which pause in any order, are where they were.
+fn same(before: &[Snapshot], now: &[Snapshot]) -> bool {
+    let sorted = |snapshots: &[Snapshot]| {
+        let mut rips: Vec<u64> = snapshots.iter().map(|snapshot| snapshot.rip).collect();
+        rips.sort_unstable();
+        rips
+    };
+    sorted(before) == sorted(now)
+}
+
+impl MutEventSubscriber for HaltWatch<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.timer.as_fd().as_raw_fd());
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        // Clears the timer; how often it expired does not matter.
+        let _ = self.timer.wait();
+        self.look();
+    }
+}
