@@ -174,7 +174,7 @@ mod tests {
         let (file, link) = (place.path().join("file"), place.path().join("link"));
         fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let files = open_all(&[], &[link.clone()]).unwrap();
+        let files = open_all(&[], std::slice::from_ref(&link)).unwrap();
         assert_eq!(files[0].places, [file, link]);
     }
 

@@ -210,7 +210,10 @@ impl Keeper {
         let request = match (&client.wish, client.channel.receive()) {
             (Wish::Unknown, Ok(Some(request))) => request,
             // Gone, or it has said something out of turn: either way it gets no more.
-            _ => return Ok(self.dismiss(index)),
+            _ => {
+                self.dismiss(index);
+                return Ok(());
+            }
         };
         let (request, mut fds): (Request, _) = request;
         self.clients[index].wish = match request {
