@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cache = Cache::open()?;
     for name in std::env::args().skip(1) {
         for path in fetch(&cache, &name)? {
-            println!("{name}: {}", path.display());
+            eprintln!("{name}: {}", path.display());
         }
     }
     Ok(())

@@ -57,6 +57,28 @@ impl Terminal {
         self.person.write_all(bytes).unwrap();
     }
 
+    /// Types more than a terminal takes at once, reading what comes back meanwhile.
+    pub(crate) fn paste(&mut self, bytes: &[u8]) {
+        let mut left = bytes;
+        while !left.is_empty() {
+            let both = PollFlags::POLLIN | PollFlags::POLLOUT;
+            let mut wait = [PollFd::new(self.person.as_fd(), both)];
+            assert!(
+                poll(&mut wait, PollTimeout::from(60_000_u16)).unwrap() > 0,
+                "it takes no more"
+            );
+            let ready = wait[0].revents().unwrap();
+            if ready.contains(PollFlags::POLLIN) {
+                self.read(Instant::now());
+            }
+            if ready.contains(PollFlags::POLLOUT) {
+                let (now, later) = left.split_at(left.len().min(256));
+                self.write(now);
+                left = later;
+            }
+        }
+    }
+
     /// Reads until `text` was printed; panics with the screen after a minute and a half.
     pub(crate) fn wait_for(&mut self, text: &str) {
         let from = self.screen.len();
@@ -80,9 +102,8 @@ impl Terminal {
         HungUp(self)
     }
 
-    /// Reads `count` bytes more than are on the screen now, and returns them.
-    pub(crate) fn read_exactly(&mut self, count: usize) -> Vec<u8> {
-        let from = self.screen.len();
+    /// Reads until `count` bytes are on the screen behind the first `from`, and returns them.
+    pub(crate) fn read_exactly(&mut self, from: usize, count: usize) -> Vec<u8> {
         let deadline = Instant::now() + Duration::from_secs(90);
         while self.screen.len() < from + count {
             let got = self.screen.len() - from;
