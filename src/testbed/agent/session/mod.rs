@@ -23,6 +23,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::command::Command;
 use self::relay::{Port, Relay};
+use super::super::Clock;
 use super::super::failure::{Failure, Step};
 use super::super::poll::Poll;
 use super::super::protocol::{Greeting, NotStarted, Start, ToAgent, ToClient};
@@ -93,7 +94,7 @@ fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
     let broken = |failure: Failure| (NotStarted::Surroundings, failure.to_string());
     root::enter().map_err(broken)?;
     surroundings::prepare(&start.mounts, &start.descriptors).map_err(broken)?;
-    if start.clock == super::super::Clock::Instructions {
+    if start.clock == Clock::Instructions {
         memory_root::enter(start).map_err(broken)?;
     }
     std::env::set_current_dir(&start.cwd).map_err(|error| {
@@ -104,6 +105,9 @@ fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
         );
         (NotStarted::Surroundings, reason)
     })?;
+    if start.clock == Clock::Instructions {
+        stopwatch::let_the_machine_settle();
+    }
     Command::start(start)
 }
 
