@@ -1,5 +1,18 @@
-//! What this machine can do.
+//! What this machine can do: facts, each with the remedy where something is lacking.
+//!
+//! Nothing here changes the machine, and what can be tried without leaving a trace is tried rather
+//! than looked up: permission to open a device, a user namespace.
 
+mod cgroups;
+mod check;
+mod kernel;
+mod network;
+mod tools;
 mod virtualization;
 
-pub use virtualization::{Virtualization, virtualization};
+pub use cgroups::cgroups;
+pub use check::{Check, State};
+pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
+pub use network::tun;
+pub use tools::{Tool, tools};
+pub use virtualization::{Vendor, Virtualization, virtualization};

@@ -25,7 +25,7 @@ pub fn start(machine: &Machine) -> Result<bool, Error> {
         return found_running(&state, machine);
     };
     let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Lasting, &progress)?;
+    let launched = launch(instance, machine, Lifetime::Lasting, Ground::Export, &progress)?;
     progress.step("the machine boots");
     launched.wait_until_up()?;
     Ok(true)
@@ -39,7 +39,7 @@ pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error>
         return Err(Error::AlreadyRunning("one that does not end with this command".into()));
     };
     let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Ephemeral, &progress)?;
+    let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
     progress.step("the machine boots");
     launched.wait_until_up()?;
     drop(progress);
@@ -103,6 +103,14 @@ pub(super) enum Lifetime {
     Ephemeral,
 }
 
+/// Where the machine's root file system comes from.
+pub(super) enum Ground {
+    /// From the host's, as it is.
+    Export,
+    /// From a disk image.
+    Image(OwnedFd),
+}
+
 /// A keeper that was just started.
 pub(super) struct Launched {
     pub(super) channel: Channel,
@@ -135,6 +143,7 @@ fn wait_until_up(channel: &Channel) -> Result<(), Error> {
     channel.send(&Request::Wait, &[]).map_err(Error::Connection)?;
     match channel.receive().map_err(Error::Connection)? {
         Some((Answer::Ready, _)) => Ok(()),
+        Some((Answer::NoExport(reason), _)) => Err(Error::NoExport(reason)),
         Some((Answer::Died(reason) | Answer::Refused(reason), _)) => Err(Error::Start { reason }),
         _ => Err(Error::Start { reason: "its keeper was killed".into() }),
     }
@@ -145,9 +154,10 @@ pub(super) fn launch(
     instance: Instance,
     machine: &Machine,
     lifetime: Lifetime,
+    ground: Ground,
     progress: &Progress,
 ) -> Result<Launched, Error> {
-    let launched = try_launch(&instance, machine, lifetime, progress);
+    let launched = try_launch(&instance, machine, lifetime, ground, progress);
     match launched {
         Ok((channel, process, lifeline)) => {
             Ok(Launched { channel, instance, process, lifeline: Some(lifeline) })
@@ -163,17 +173,21 @@ fn try_launch(
     instance: &Instance,
     machine: &Machine,
     lifetime: Lifetime,
+    ground: Ground,
     progress: &Progress,
 ) -> Result<(Channel, Process, io::PipeWriter), Error> {
     let qemu = find_qemu()?;
     let kernel = guest_images::debian_kernel(&Cache::open()?, Series::V6_1)?;
     progress.step("preparing an emulated machine with AMD-V");
+    let (virtiofsd, disk) = match ground {
+        Ground::Export => (Some(find_virtiofsd()?), null()?),
+        Ground::Image(image) => (None, image),
+    };
     let orders = Orders {
         directory: instance.path.clone(),
         machine: machine.clone(),
         qemu,
-        virtiofsd: Virtiofsd::find(),
-        namespaces: true,
+        virtiofsd,
         ephemeral: lifetime == Lifetime::Ephemeral,
     };
     let (alive, lifeline) = io::pipe().step("make a pipe")?;
@@ -181,6 +195,7 @@ fn try_launch(
         kernel: File::open(&kernel.elf).step("open the testbed's kernel")?,
         initramfs: in_memory(&initramfs::build(&kernel)?)?,
         alive: alive.into(),
+        disk,
     };
     // Before the keeper is there: its answer to this connection tells how it went.
     let channel = instance.connect().map_err(Error::Connection)?;
@@ -193,10 +208,21 @@ fn find_qemu() -> Result<PathBuf, Error> {
     find_program("qemu-system-x86_64".as_ref(), search.as_deref()).map_err(|_| Error::NoQemu)
 }
 
+fn find_virtiofsd() -> Result<Virtiofsd, Error> {
+    Virtiofsd::find().ok_or_else(|| {
+        Error::NoExport(
+            "virtiofsd is not installed (apt-get install virtiofsd; on Debian 12 it comes with \
+             qemu-system-x86)"
+                .into(),
+        )
+    })
+}
+
 struct KeeperFiles {
     kernel: File,
     initramfs: OwnedFd,
     alive: OwnedFd,
+    disk: OwnedFd,
 }
 
 fn start_keeper(
@@ -204,34 +230,63 @@ fn start_keeper(
     instance: &Instance,
     files: KeeperFiles,
 ) -> Result<Process, Error> {
-    let null = File::options().read(true).write(true).open("/dev/null").step("open /dev/null")?;
-    let null = || null.try_clone().map(OwnedFd::from);
-    let (reader, mut writer) = io::pipe().step("make a pipe")?;
-    let text = serde_json::to_vec(orders).map_err(io::Error::from).step("write the orders")?;
-    // Far less than a pipe holds.
-    writer.write_all(&text).step("write the orders")?;
-    drop(writer);
-    let descriptors = || -> io::Result<Vec<OwnedFd>> {
-        let inheritance = Inheritance {
-            orders: reader.into(),
-            output: [null()?, null()?],
-            listener: instance.listener.try_clone()?,
-            lock: instance.lock.try_clone()?.into(),
-            kernel: files.kernel.into(),
-            initramfs: files.initramfs,
-            lifeline: files.alive,
-            disk: null()?,
-        };
-        Ok(inheritance.into_descriptors())
+    let inheritance = Inheritance {
+        orders: written_down(orders)?,
+        output: [null()?, null()?],
+        listener: instance.listener.try_clone().step("share the socket")?,
+        lock: instance.lock.try_clone().step("share the lock")?.into(),
+        kernel: files.kernel.into(),
+        initramfs: files.initramfs,
+        lifeline: files.alive,
+        disk: files.disk,
     };
-    let own = Namespaces::PID | Namespaces::MOUNT | Namespaces::IPC | Namespaces::NETWORK;
-    let own = if nix::unistd::geteuid().is_root() { own } else { own | Namespaces::USER };
+    let namespaces = match orders.virtiofsd {
+        Some(_) => keepers_namespaces(),
+        None => Namespaces::NONE,
+    };
     let program = Program::new("/proc/self/exe", ["duplex", "testbed", "keeper"])
         .step("start the keeper")?
-        .namespaces(own)
+        .namespaces(namespaces)
         .identity(IdentityMap::of_caller())
-        .descriptors(descriptors().step("start the keeper")?);
-    Ok(program.spawn().step("start the keeper")?)
+        .descriptors(inheritance.into_descriptors());
+    let started = program.spawn();
+    match started {
+        Err(error) if namespaces != Namespaces::NONE => {
+            Err(Error::NoExport(format!("this user can't make the namespaces it needs: {error}")))
+        }
+        other => Ok(other.step("start the keeper")?),
+    }
+}
+
+/// The keeper's own processes, mounts and network. Who may not simply make them makes them in a
+/// user namespace: ordinary users, and root in a container.
+fn keepers_namespaces() -> Namespaces {
+    let own = Namespaces::PID | Namespaces::MOUNT | Namespaces::IPC | Namespaces::NETWORK;
+    if may_administrate() { own } else { own | Namespaces::USER }
+}
+
+/// Whether this process has CAP_SYS_ADMIN, capabilities(7).
+fn may_administrate() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0)
+}
+
+/// A pipe with the orders in it, which take far less room than a pipe has.
+fn written_down(orders: &Orders) -> Result<OwnedFd, Error> {
+    let write = || -> io::Result<OwnedFd> {
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(&serde_json::to_vec(orders)?)?;
+        Ok(reader.into())
+    };
+    Ok(write().step("write the keeper's orders")?)
+}
+
+fn null() -> Result<OwnedFd, Error> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    Ok(null.step("open /dev/null")?.into())
 }
 
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {

@@ -27,6 +27,7 @@ mod console_log;
 mod control;
 mod error;
 mod failure;
+mod image;
 mod initramfs;
 mod keeper;
 mod launch;
@@ -35,6 +36,7 @@ mod poll;
 mod protocol;
 mod random;
 mod replica;
+mod scratch;
 mod state;
 mod wire;
 

@@ -84,6 +84,8 @@ pub(super) enum Answer {
     Refused(String),
     /// The machine has stopped; the last lines it wrote.
     Died(String),
+    /// The host's file system can't be shown to the machine here, and why.
+    NoExport(String),
 }
 
 /// A testbed that runs.
@@ -153,6 +155,9 @@ pub(super) struct Start {
     pub(super) descriptors: Vec<(i32, u64)>,
     /// What time is measured in.
     pub(super) clock: super::Clock,
+    /// Whether the root is a disk image. The files to be written are copies then, which are sent
+    /// back in the end.
+    pub(super) from_image: bool,
 }
 
 /// Where an export appears.
@@ -187,6 +192,8 @@ pub(super) enum ToClient {
     Stopped,
     /// The command could not be started; nothing ran.
     NotStarted { reason: String, kind: NotStarted },
+    /// The content of the written file with this number follows, on its own stream.
+    Written(usize),
     /// The command has ended, and all its output has been sent.
     Ended { status: Ending, counts: Option<super::Counts> },
 }

@@ -8,6 +8,7 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 
 use super::super::failure::{Failure, Step};
+use super::super::image::NAMED_IN_IMAGE;
 use super::super::protocol::{DISK_ROOT, NAMED_TAG, ROOT_TAG};
 use super::mounting::{INERT, bring_along, make_directories, put};
 use super::{HOST, NAMED, PROGRAM, devices};
@@ -51,6 +52,8 @@ pub(super) fn switch() -> Result<(), Failure> {
     bring_along("/init", &program)?;
     if shared {
         put(NAMED_TAG, "virtiofs", &inside(NAMED), INERT, "")?;
+    } else {
+        bring_along(&inside(&format!("{HOST}/{NAMED_IN_IMAGE}")), &inside(NAMED))?;
     }
     // As switch_root does.
     chdir(BASE).step("enter the new root")?;

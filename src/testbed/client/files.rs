@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -21,16 +21,34 @@ const DESCRIPTORS: std::ops::Range<i32> = 3..256;
 
 /// One of them.
 #[derive(Debug)]
-pub(super) struct NamedFile {
+pub(in crate::testbed) struct NamedFile {
     /// What the keeper is told.
-    pub(super) export: Export,
+    pub(in crate::testbed) export: Export,
     /// The proof that the caller may.
-    pub(super) opened: OwnedFd,
+    pub(in crate::testbed) opened: OwnedFd,
     /// Where the command finds it: always by its real path, and under /run and the like also by
     /// the path given, for the symbolic links that lead there are not visible in the testbed.
-    pub(super) places: Vec<PathBuf>,
+    pub(in crate::testbed) places: Vec<PathBuf>,
     /// For `/dev/fd/N`: under which number the command finds it open.
-    pub(super) descriptor: Option<i32>,
+    pub(in crate::testbed) descriptor: Option<i32>,
+}
+
+impl NamedFile {
+    /// Whether it is a directory.
+    pub(in crate::testbed) fn is_directory(&self) -> bool {
+        fs::metadata(fd_path(&self.opened)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// Copies its content to a new file at `place`.
+    pub(in crate::testbed) fn copy_to(&self, place: &Path) -> io::Result<()> {
+        // Opened anew, to read from its start; a pipe has none and is read as it is.
+        let mut from = File::open(fd_path(&self.opened))?;
+        io::copy(&mut from, &mut File::create_new(place)?).map(drop)
+    }
+}
+
+fn fd_path(fd: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())
 }
 
 /// Opens all of them.

@@ -22,6 +22,7 @@ pub(super) struct Export(std::os::fd::OwnedFd);
 impl Export {
     /// Copies the whole tree of mounts and takes the rights away from the copy.
     pub(super) fn prepare() -> Result<Self, Failure> {
+        isolate::follow_only().step("separate the mounts from the host's")?;
         let tree = isolate::clone_tree(None, Path::new("/")).step("copy the tree of mounts")?;
         let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
         isolate::restrict(&tree, attributes).step("make the copied mounts read-only")?;

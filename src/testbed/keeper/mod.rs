@@ -33,10 +33,9 @@ pub(super) struct Orders {
     pub(super) machine: Machine,
     /// The emulator.
     pub(super) qemu: PathBuf,
-    /// The file server; none when the root comes from a disk image.
+    /// The file server; none when the root comes from a disk image. With one the keeper has
+    /// namespaces of its own, without it must do without them.
     pub(super) virtiofsd: Option<Virtiofsd>,
-    /// Whether the keeper has namespaces of its own.
-    pub(super) namespaces: bool,
     /// Whether to end with the process that started it, or else to last.
     pub(super) ephemeral: bool,
 }

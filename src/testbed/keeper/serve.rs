@@ -12,14 +12,14 @@ use super::super::control::{Channel, accept, connect_stream};
 use super::super::poll::{Poll, Ready};
 use super::super::protocol::{Answer, Export, Notice, Request, SESSIONS, Status};
 use super::super::state;
-use super::machine::{self, RunningMachine, Supplies, session_socket};
+use super::machine::{self, Problem, RunningMachine, Supplies, session_socket};
 use super::{Inheritance, Orders};
 use crate::isolate;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// How long the machine may take to come up: it is ready after 5 s on an idle host.
+/// How long the machine may be silent before it is up: that takes 5 s on an idle host.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The most clients at once: some that wait beside all that run.
@@ -31,7 +31,7 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
     let supplies = Supplies { kernel, initramfs, disk };
     let state = match machine::start(&orders, supplies) {
         Ok(machine) => State::Starting(machine),
-        Err(failure) => State::Stopped { reason: failure.to_string(), told: false },
+        Err(problem) => State::Stopped { answer: answer_for(problem), told: false },
     };
     let mut keeper = Keeper {
         orders,
@@ -47,13 +47,13 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
     };
     while !keeper.is_done() {
         if let Err(error) = keeper.turn() {
-            keeper.stop(format!("the keeper cannot go on: {error}"));
+            keeper.stop(Answer::Died(format!("the keeper cannot go on: {error}")));
         }
     }
     // Whoever waits for the lock finds nothing left. What can't be removed here is swept by the
     // next command.
     let directory = keeper.orders.directory.clone();
-    if keeper.orders.namespaces {
+    if keeper.orders.virtiofsd.is_some() {
         let _ = isolate::detach(&directory.join("work"));
     }
     let _ = state::remove(&directory);
@@ -66,7 +66,7 @@ enum State {
     /// Commands can run.
     Up(RunningMachine),
     /// The machine has stopped or could not be started.
-    Stopped { reason: String, told: bool },
+    Stopped { answer: Answer, told: bool },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,8 @@ enum Source {
     Lifeline,
     Log,
     Notices,
-    Process,
+    Emulator,
+    Server,
     Client(usize),
 }
 
@@ -140,8 +141,11 @@ impl Keeper {
         let events = self.wait(limit)?;
         if events.is_empty() {
             match self.state {
-                State::Starting(_) => self
-                    .stop(format!("the machine did not come up within {} s", PATIENCE.as_secs())),
+                State::Starting(_) => {
+                    let silence = PATIENCE.as_secs();
+                    let reason = format!("the machine has said nothing for {silence} s");
+                    self.stop(Answer::Died(reason));
+                }
                 _ => self.ending = true,
             }
         }
@@ -151,7 +155,8 @@ impl Keeper {
                 Source::Lifeline => self.ending = true,
                 Source::Log => self.read_log()?,
                 Source::Notices => self.read_notices()?,
-                Source::Process => self.machine_stopped()?,
+                Source::Emulator => self.machine_stopped()?,
+                Source::Server => self.server_stopped()?,
                 Source::Client(index) => self.client_spoke(index, ready)?,
             }
         }
@@ -184,8 +189,9 @@ impl Keeper {
         if let Some(machine) = self.machine() {
             poll.add(Source::Log, &machine.output, true, false);
             poll.add(Source::Notices, &machine.notices, true, false);
-            for process in &machine.processes {
-                poll.add(Source::Process, process, true, false);
+            poll.add(Source::Emulator, &machine.emulator, true, false);
+            for server in &machine.servers {
+                poll.add(Source::Server, server, true, false);
             }
         }
         for (index, client) in self.clients.iter().enumerate() {
@@ -265,10 +271,10 @@ impl Keeper {
                     }
                 }
                 (
-                    State::Stopped { reason, .. },
+                    State::Stopped { answer, .. },
                     Wish::Ready | Wish::Session(_) | Wish::Running { .. },
                 ) => {
-                    tell(&self.clients[index].channel, &Answer::Died(reason.clone()), None);
+                    tell(&self.clients[index].channel, answer, None);
                     self.clients[index].wish = Wish::Nothing;
                     if let State::Stopped { told, .. } = &mut self.state {
                         *told = true;
@@ -341,11 +347,13 @@ impl Keeper {
             let line: Vec<u8> = self.notice_line.drain(..=end).collect();
             match serde_json::from_slice(&line) {
                 Ok(notice) => self.heed(notice),
-                Err(error) => self.stop(format!("the agent said something strange: {error}")),
+                Err(error) => {
+                    self.stop(Answer::Died(format!("the agent said something strange: {error}")));
+                }
             }
         }
         if self.notice_line.len() > 64 << 10 {
-            self.stop("the agent talks without end".into());
+            self.stop(Answer::Died("the agent talks without end".into()));
         }
         Ok(())
     }
@@ -354,7 +362,8 @@ impl Keeper {
         match notice {
             Notice::Ready(release) => {
                 self.release = release.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-                let stopped = State::Stopped { reason: String::new(), told: false };
+                let nothing = Answer::Died(String::new());
+                let stopped = State::Stopped { answer: nothing, told: false };
                 self.state = match std::mem::replace(&mut self.state, stopped) {
                     State::Starting(machine) => State::Up(machine),
                     other => other,
@@ -368,7 +377,7 @@ impl Keeper {
                     self.session_broke(index);
                 }
             }
-            Notice::Failed(reason) => self.stop(reason),
+            Notice::Failed(reason) => self.stop(Answer::Died(reason)),
         }
     }
 
@@ -384,28 +393,50 @@ impl Keeper {
         }
     }
 
-    /// QEMU or a file server has ended, or is about to.
+    /// QEMU has ended, or is about to.
     fn machine_stopped(&mut self) -> io::Result<()> {
-        self.read_log()?;
-        let last_lines = self.log.last_lines();
-        self.stop(match last_lines.as_str() {
-            "" => "the emulated machine stopped without a word".into(),
-            lines => format!("the emulated machine stopped:\n{lines}"),
+        let last_lines = self.last_lines()?;
+        self.stop(Answer::Died(format!("the emulated machine stopped{last_lines}")));
+        Ok(())
+    }
+
+    /// A file server has ended. One that does not even start can't run here.
+    fn server_stopped(&mut self) -> io::Result<()> {
+        let last_lines = self.last_lines()?;
+        let reason = format!("virtiofsd has ended{last_lines}");
+        self.stop(match self.state {
+            State::Starting(_) => Answer::NoExport(reason),
+            _ => Answer::Died(reason),
         });
         Ok(())
     }
 
-    fn stop(&mut self, reason: String) {
+    fn last_lines(&mut self) -> io::Result<String> {
+        self.read_log()?;
+        Ok(match self.log.last_lines().as_str() {
+            "" => " without a word".into(),
+            lines => format!(":\n{lines}"),
+        })
+    }
+
+    fn stop(&mut self, answer: Answer) {
         if matches!(self.state, State::Stopped { .. }) {
             return;
         }
-        self.state = State::Stopped { reason, told: false };
+        self.state = State::Stopped { answer, told: false };
         // As PID 1 of a namespace, or as the parent of those that end with us.
         while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             if status.pid().is_none() {
                 break;
             }
         }
+    }
+}
+
+fn answer_for(problem: Problem) -> Answer {
+    match problem {
+        Problem::Export(failure) => Answer::NoExport(failure.to_string()),
+        Problem::Machine(failure) => Answer::Died(failure.to_string()),
     }
 }
 

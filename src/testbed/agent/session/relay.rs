@@ -50,6 +50,24 @@ impl Port {
         self.outbox.push(&bytes);
     }
 
+    /// Sends a part of a file, and waits while the client is behind.
+    pub(super) fn send_file(&mut self, data: &[u8]) -> io::Result<()> {
+        self.send_data(Stream::File, data);
+        while self.outbox.is_full() {
+            let mut poll = Poll::new();
+            poll.add_fd((), self.file.as_fd(), true, true);
+            for ((), ready) in poll.wait(None)? {
+                if ready.readable() && !self.receive()? {
+                    return Err(Errno::EPIPE.into());
+                }
+                if ready.writable() {
+                    self.flush()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Reads once. `false` when the client is gone.
     fn receive(&mut self) -> io::Result<bool> {
         let mut buffer = [0; DATA_LIMIT];
