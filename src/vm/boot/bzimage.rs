@@ -7,7 +7,7 @@ use linux_loader::bootparam::setup_header;
 use thiserror::Error;
 
 use super::source::ReadAt;
-use crate::vm::layout::{HIGH_RAM, PAGE, Range, ZERO_PAGE};
+use crate::vm::layout::{FIRST_MAPPED, HIGH_RAM, PAGE, Range, ZERO_PAGE};
 
 /// Where the setup header lies in the file, and in the zero page.
 pub const SETUP_HEADER: u64 = 0x1F1;
@@ -134,7 +134,8 @@ fn read_header(file: &impl ReadAt) -> Result<setup_header, Error> {
 
 impl BzImage {
     /// Where in `ram` the kernel may unpack itself: at its preferred address, else, if it can be
-    /// relocated, at the lowest aligned address where `init_size` bytes fit.
+    /// relocated, at the lowest aligned address where `init_size` bytes fit; never beyond what is
+    /// mapped when it is entered.
     ///
     /// # Errors
     /// [`Error::NoRoom`].
@@ -143,8 +144,8 @@ impl BzImage {
         let alignment = u64::from(self.header.kernel_alignment);
         let fits = |start: u64| {
             let range = Range::sized(start, size)?;
-            let free = range.start >= HIGH_RAM && ram.iter().any(|ram| ram.contains(range));
-            free.then_some(range)
+            let mapped = range.start >= HIGH_RAM && range.end <= FIRST_MAPPED;
+            (mapped && ram.iter().any(|ram| ram.contains(range))).then_some(range)
         };
         let relocated = || {
             let start = HIGH_RAM.next_multiple_of(alignment);

@@ -1,8 +1,9 @@
 //! Random access to bytes that are not trusted: a file, or memory in tests and fuzzing.
 
-use std::fs::File;
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 use vm_memory::ByteValued;
 
@@ -53,5 +54,30 @@ impl ReadAt for &[u8] {
             .ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+/// Opens what is at `path` for reading, without waiting for anybody: a FIFO that has no writer
+/// would do so for ever.
+///
+/// # Errors
+/// open(2)'s and fstat(2)'s.
+pub fn open_at_once(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
+/// What is at a path where a regular file should be.
+pub fn describe(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_char_device() || kind.is_block_device() {
+        "a device"
+    } else {
+        "a special file"
     }
 }
