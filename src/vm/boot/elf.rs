@@ -152,7 +152,7 @@ fn check_header(header: &Elf64_Ehdr) -> Result<(), Error> {
         ET_EXEC => {}
         ET_REL => return Err(Error::Object),
         ET_DYN => return Err(Error::Program("it is position-independent")),
-        _ => return Err(Error::Header("e_type is not ET_EXEC")),
+        _ => return Err(Error::Program("its e_type is not ET_EXEC")),
     }
     if usize::from(header.e_phentsize) != size_of::<Elf64_Phdr>() {
         return Err(Error::Header("e_phentsize is not 56"));

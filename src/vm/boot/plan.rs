@@ -59,10 +59,16 @@ pub struct Plan {
 /// Why a kernel has no place in the guest's memory. The caller names the kernel.
 #[derive(Debug, Error)]
 pub enum Misfit {
+    /// A segment where no guest has RAM.
+    #[error(
+        "its segment at {:#x}–{:#x} lies between 3 and 4 GiB, where no guest has memory: check how \
+         it was linked", .0.start, .0.end
+    )]
+    SegmentInHole(Range),
     /// A segment where there is no RAM.
     #[error(
-        "its segment at {start:#x}–{end:#x} lies outside of the guest's memory of {memory} (no RAM \
-         from 3 to 4 GiB): give it more with --memory, or check how it was linked"
+        "its segment at {start:#x}–{end:#x} lies outside of the guest's memory of {memory}: give it \
+         more with --memory, or check how it was linked"
     )]
     SegmentOutside {
         /// First address.
@@ -93,7 +99,10 @@ pub enum Error {
     #[error("initrd {}: {}", .0.display(), .1)]
     Initrd(PathBuf, #[source] initrd::Error),
     /// Longer than the kernel takes.
-    #[error("the kernel command line has {length} bytes; this kernel takes at most {limit}")]
+    #[error(
+        "the kernel command line has {length} bytes and this kernel takes at most {limit}: shorten \
+         --cmdline"
+    )]
     CmdlineTooLong {
         /// Its length without the NUL.
         length: usize,
@@ -155,6 +164,9 @@ impl Plan {
 
 fn check_in_ram(segments: &[Range], ram: &[Range], memory: MemorySize) -> Result<(), Misfit> {
     match segments.iter().find(|segment| !ram.iter().any(|ram| ram.contains(**segment))) {
+        Some(&segment) if segment.overlaps(layout::MMIO_HOLE) => {
+            Err(Misfit::SegmentInHole(segment))
+        }
         Some(&Range { start, end }) => Err(Misfit::SegmentOutside { start, end, memory }),
         None => Ok(()),
     }

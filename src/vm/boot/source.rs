@@ -32,13 +32,26 @@ pub trait ReadAt {
     }
 }
 
+/// `UnexpectedEof` in words that don't speak of buffers.
+pub fn ends_too_soon() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends too soon")
+}
+
 impl ReadAt for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        FileExt::read_exact_at(self, buffer, offset)
+        let end = offset.checked_add(buffer.len() as u64);
+        // pread(2) has other errors for what lies beyond any file.
+        if end.is_none_or(|end| i64::try_from(end).is_err()) {
+            return Err(ends_too_soon());
+        }
+        FileExt::read_exact_at(self, buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ends_too_soon(),
+            _ => error,
+        })
     }
 }
 
@@ -51,7 +64,7 @@ impl ReadAt for &[u8] {
         let bytes = usize::try_from(offset)
             .ok()
             .and_then(|start| self.get(start..)?.get(..buffer.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+            .ok_or_else(ends_too_soon)?;
         buffer.copy_from_slice(bytes);
         Ok(())
     }

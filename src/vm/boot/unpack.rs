@@ -12,6 +12,8 @@ use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::FrameDecoderError;
 use thiserror::Error;
 
+use super::source::ends_too_soon;
+
 /// The most that one kernel may unpack to, in bytes. Far above any real kernel; a bound on what a
 /// hostile file can make the VMM allocate.
 pub const MAX_UNPACKED: u64 = 512 << 20;
@@ -92,6 +94,7 @@ impl Compression {
     fn refused(self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::OutOfMemory => Error::Window(self),
+            io::ErrorKind::UnexpectedEof => Error::Data(self, ends_too_soon()),
             _ => Error::Data(self, error),
         }
     }
