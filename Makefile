@@ -2,8 +2,6 @@
 
 TARGET   := target/x86_64-unknown-linux-gnu
 DUPLEX   := $(TARGET)/release/duplex
-# The tests' duplex: the one that `cargo test` builds.
-TESTED   := $(TARGET)/debug/duplex
 # Each is one of Debian's: the linker and C library that Rust links with, and the testbed's machine.
 PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs
 
@@ -16,12 +14,10 @@ demo: packages build ## Boot Linux and show what it sees (fetches Debian's kerne
 	$(DUPLEX) boot --cpus 2
 
 test: packages guest-images ## Test everything (builds the tuned kernel once, 5 to 9 minutes)
-	cargo build
-	$(call with_testbed,cargo test)
+	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
-	cargo build
-	$(call with_testbed,DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture)
+	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
 
 fuzz: ## Fuzz the loader for SECONDS (default 600)
 	fuzz/run $(or $(SECONDS),600)
@@ -44,10 +40,3 @@ tuned-kernel: packages ## Build the tuned kernel, unless cached
 
 clean: ## Remove what was built here (the cache in ~/.cache/duplex stays)
 	cargo clean
-
-# Runs a command while one testbed serves all of its tests, and stops that in any case.
-define with_testbed
-	@$(TESTED) testbed stop 2>/dev/null; \
-	trap '$(TESTED) testbed stop' EXIT INT TERM; \
-	$(TESTED) testbed start && $(1)
-endef

@@ -1,8 +1,9 @@
 //! How real kernels end, and what status that gives.
 
-use crate::common::{duplex, has_testbed};
+use crate::common::has_testbed;
 use crate::guest::{Boot, Booted};
 use crate::kernels::Kernel;
+use crate::testbed_support;
 
 fn end(kernel: Kernel, words: &[&str], options: &[&str]) -> Option<Booted> {
     if !has_testbed() {
@@ -64,7 +65,8 @@ fn the_demo_guest_needs_no_arguments() {
     if !has_testbed() {
         return;
     }
-    let run = Booted(duplex(&["boot", "--cpus", "2", "--timing"]).output().unwrap());
+    let mut command = testbed_support::duplex(testbed_support::shared());
+    let run = Booted(command.args(["boot", "--cpus", "2", "--timing"]).output().unwrap());
     assert_eq!(run.0.status.code(), Some(0), "{}", run.stderr());
     assert_eq!(run.said("cpus "), "2");
     let stderr = run.stderr();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::{duplex, text};
+use crate::common::text;
 use crate::kernels::{self, Kernel, Packing};
+use crate::testbed_support;
 
 /// How long a boot may take, with everything else that this machine does.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -85,8 +86,9 @@ impl Boot {
         }
         let initrd = self.initrd_file(directory.path());
         let cmdline = format!("console=ttyS0 quiet panic=-1 {}", self.words.join(" "));
-        let mut command = duplex(&["boot", "--kernel", text(&kernel), "--initrd", text(&initrd)]);
+        let mut command = testbed_support::duplex(testbed_support::shared());
         command
+            .args(["boot", "--kernel", text(&kernel), "--initrd", text(&initrd)])
             .args(["--cmdline", cmdline.trim_end(), "--cpus", &self.cpus.to_string()])
             .args(["--memory", &format!("{}M", self.mib)])
             .args(&self.options)

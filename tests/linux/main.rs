@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../testbed_support/mod.rs"]
+mod testbed_support;
 mod console;
 mod ends;
 mod guest;
@@ -111,15 +113,11 @@ fn something_that_is_no_linux_comes_up_on_the_serial_console() {
         return;
     }
     let memtest = kernels::memtest();
-    let mut terminal = common::terminal::Terminal::start(&mut common::duplex(&[
-        "boot",
-        "--kernel",
-        common::text(&memtest),
-        "--cmdline",
-        "console=ttyS0,115200",
-        "--memory",
-        "64M",
-    ]));
+    let mut command = testbed_support::duplex(testbed_support::shared());
+    command
+        .args(["boot", "--kernel", common::text(&memtest), "--memory", "64M"])
+        .args(["--cmdline", "console=ttyS0,115200"]);
+    let mut terminal = common::terminal::Terminal::start(&mut command);
     terminal.wait_for("Memtest86+");
     terminal.wait_for("Testing");
     terminal.write(b"\x01x");
