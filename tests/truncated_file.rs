@@ -1,5 +1,6 @@
 //! The kernel's or the initrd's file is cut off while the guest runs: duplex ends with an error that
 //! says so, and does not crash. The guest's memory is that file, until the guest writes to it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;

@@ -3,6 +3,7 @@
 //!
 //! The messages stand in `tests/golden/bad_input.txt`: `UPDATE_GOLDEN=1 cargo test --test
 //! bad_input` writes them anew, and the difference shows what a change of wording does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../samples/mod.rs"]
 mod samples;

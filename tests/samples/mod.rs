@@ -2,7 +2,7 @@
 //!
 //! Used by the loader's unit tests, the tests of bad input and the fuzzer's seeds; each of them is a
 //! crate of its own and uses some.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod bzimage;
 pub(crate) mod elf;
@@ -26,5 +26,10 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("it is below a usize")
     }
 }
