@@ -4,12 +4,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../testbed_support/mod.rs"]
-mod testbed_support;
 mod console;
 mod ends;
 mod guest;
 mod kernels;
+#[path = "../testbed_support/mod.rs"]
+mod testbed_support;
 
 use common::{has_testbed, soak};
 use guest::{Boot, Initrd};
