@@ -1,7 +1,11 @@
 //! Kernels of a few bytes: 32-bit code at 1 MiB in an ELF with a PVH note.
 
-/// `sti` never runs: the processor halts for good, and duplex ends.
-pub(crate) const HALT: &[u8] = &[0xFA, 0xF4];
+/// Powers off through ACPI's PM1a control register.
+pub(crate) const POWER_OFF: &[u8] = &[
+    0x66, 0xBA, 0x04, 0x06, // mov $0x604, %dx
+    0x66, 0xB8, 0x00, 0x34, // mov $SLP_EN | 5 << SLP_TYP, %ax
+    0x66, 0xEF, // out %ax, %dx
+];
 /// Jumps to itself.
 pub(crate) const LOOP: &[u8] = &[0xEB, 0xFE];
 /// Prints "up\n" on COM1 and jumps to itself.
