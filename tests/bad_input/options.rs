@@ -1,7 +1,6 @@
 //! Options that no guest can be made of.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -46,7 +45,6 @@ pub(crate) fn cases(bench: &Workbench) -> Vec<Case> {
         cmdline("cmdline-2048", &long(2048), "2048"),
         cmdline("cmdline-64k", &long(64 << 10), "65536"),
         cmdline("cmdline-127k", &long(127 << 10), "130048"),
-        cmdline("cmdline-no-utf-8", OsStr::from_bytes(b"quiet \xFF"), "UTF-8"),
         serial("serial-directory", bench.path("").as_os_str()),
         serial("serial-nowhere", bench.path("no-such/log").as_os_str()),
         serial("serial-not-allowed", bench.path("log").as_os_str()).within(Surroundings::Nobody),
