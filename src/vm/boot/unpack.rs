@@ -137,3 +137,65 @@ pub fn unpack(packed: impl Read, compression: Compression, limit: u64) -> Result
     }
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::noise;
+    use super::super::samples::packed::{FORMATS, bomb, xz_huge_dictionary, zstd_huge_window};
+    use super::super::source::ReadAt;
+    use super::*;
+
+    fn unpacked(packed: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
+        let compression = Compression::recognise(packed).expect("a known format");
+        let file = unpack(packed, compression, limit)?;
+        let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        Ok(bytes)
+    }
+
+    #[test]
+    fn every_format_unpacks_to_what_was_packed() {
+        let bytes = [noise(10_000), vec![0; 1 << 20], noise(10_000)].concat();
+        for (format, pack) in FORMATS {
+            assert!(unpacked(&pack(&bytes), 2 << 20).unwrap() == bytes, "{format}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_the_most_that_comes_out() {
+        let bytes = noise(5000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            assert!(unpacked(&packed, 5000).is_ok(), "{format}");
+            let refused = unpacked(&packed, 4999);
+            assert!(matches!(refused, Err(Error::TooLarge(_, 4999))), "{format}");
+        }
+    }
+
+    #[test]
+    fn bombs_end_at_the_limit() {
+        for (format, _) in FORMATS {
+            let refused = unpacked(&bomb(format, 16), 1 << 20);
+            assert!(matches!(refused, Err(Error::TooLarge(..))), "{format}");
+        }
+    }
+
+    #[test]
+    fn no_decoder_takes_a_huge_window() {
+        for packed in [xz_huge_dictionary(), zstd_huge_window()] {
+            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Window(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_gives_an_error_or_less_than_was_packed() {
+        let bytes = noise(2000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            for length in 6..packed.len() {
+                let found = unpacked(&packed[..length], 1 << 20);
+                assert!(found.is_err() || found.is_ok_and(|it| bytes.starts_with(&it)), "{format}");
+            }
+        }
+    }
+}
