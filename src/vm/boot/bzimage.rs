@@ -40,7 +40,7 @@ pub struct BzImage {
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file ended too soon or could not be read.
-    #[error("its setup header cannot be read: {0}; is the file cut off?")]
+    #[error("its setup header cannot be read: {0}")]
     Read(#[source] io::Error),
     /// No bzImage: the boot sector's signature is missing.
     #[error("its boot sector lacks the signature 0xAA55: it is no bzImage, or damaged")]
@@ -64,8 +64,8 @@ pub enum Error {
     CutOff(u64, u64),
     /// pref_address is not where the guest has RAM, and the kernel accepts no other place.
     #[error(
-        "it can only run at {1:#x}, where it needs {0} bytes, and the guest has none or not enough \
-         of its memory there (RAM is from 1 MiB to at most 3 GiB): give it more with --memory"
+        "it can only run at {1:#x}, and the guest's memory (from 1 MiB to at most 3 GiB) has no {0} \
+         bytes there: give it more with --memory, or another kernel"
     )]
     NoRoomThere(u64, u64),
     /// No place in RAM satisfies the header.

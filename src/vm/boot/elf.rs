@@ -48,7 +48,7 @@ pub struct ElfImage {
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file ended too soon or could not be read.
-    #[error("its {0} cannot be read: {1}; is the file cut off?")]
+    #[error("its {0} cannot be read: {1}")]
     Read(&'static str, #[source] io::Error),
     /// ELFCLASS32.
     #[error("it is a 32-bit ELF; duplex boots 64-bit kernels")]
