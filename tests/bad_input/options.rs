@@ -1,6 +1,8 @@
 //! Options that no guest can be made of.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -22,6 +24,9 @@ pub(crate) fn cases(bench: &Workbench) -> Vec<Case> {
     };
     let pipe = bench.path("serial-pipe");
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+    let sealed = bench.path("sealed");
+    fs::create_dir(&sealed).unwrap();
+    fs::set_permissions(&sealed, Permissions::from_mode(0o555)).unwrap();
     let long = |length: usize| OsString::from("x".repeat(length));
     let cmdline =
         |name: &str, line: &OsStr, about: &str| with(name, &["--cmdline".as_ref(), line], about);
@@ -47,7 +52,7 @@ pub(crate) fn cases(bench: &Workbench) -> Vec<Case> {
         cmdline("cmdline-127k", &long(127 << 10), "130048"),
         serial("serial-directory", bench.path("").as_os_str()),
         serial("serial-nowhere", bench.path("no-such/log").as_os_str()),
-        serial("serial-not-allowed", bench.path("log").as_os_str()).within(Surroundings::Nobody),
+        serial("serial-not-allowed", sealed.join("log").as_os_str()).within(Surroundings::Nobody),
         serial("serial-pipe", pipe.as_os_str()),
         serial("serial-over-kernel", kernel.as_os_str()),
         with("json-alone", &["--json".as_ref()], "--json"),
