@@ -16,7 +16,7 @@ use samples::elf::START;
 use samples::packed::FORMATS;
 use samples::{BzImage, Elf, ProgramHeader, Random, noise};
 
-const MUTATIONS_PER_SEED: u64 = 1000;
+const MUTATIONS_PER_SEED: u64 = 500;
 /// Values that headers lie with.
 const TELLING: [u64; 8] = [0, 1, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x1_0000_0000, 1 << 63, u64::MAX];
 
