@@ -84,7 +84,7 @@ impl FromStr for MemorySize {
 impl fmt::Display for MemorySize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut value, mut unit) = (self.0, "");
-        for larger in ["K", "M", "G", "T"] {
+        for larger in ["K", "M", "G", "T", "P"] {
             if value == 0 || value % 1024 != 0 {
                 break;
             }

@@ -1,9 +1,9 @@
 //! The compressions that kernels, initramfs archives and modules come in, undone by well-kept crates
 //! with a bound on what comes out.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use lz4_flex::frame::FrameDecoder;
 use lzma_rust2::XzReader;
 use ruzstd::decoding::StreamingDecoder;
@@ -11,8 +11,8 @@ use ruzstd::decoding::StreamingDecoder;
 /// The largest back-reference distance accepted from zstd: what `zstd --ultra -22` uses, which is
 /// how Debian's kernels are compressed.
 const ZSTD_MAX_WINDOW: u64 = 128 << 20;
-/// The same for xz, in KiB: `xz -9` uses 64 MiB.
-const XZ_MAX_DICTIONARY_KIB: u32 = 72 << 10;
+/// The most memory for xz, in KiB: `xz -9` needs 64 MiB for its dictionary, and a little more.
+const XZ_MAX_MEMORY_KIB: u32 = 72 << 10;
 
 /// How bytes are compressed, recognised by how they begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +23,8 @@ pub enum Compression {
     Xz,
     /// Zstandard (RFC 8878).
     Zstd,
-    /// LZ4's frame format.
+    /// LZ4's frame format, or its older one without an end mark, which Linux uses for itself.
     Lz4,
-    /// LZ4's older format without an end mark, which Linux uses for itself.
-    Lz4Legacy,
 }
 
 impl Compression {
@@ -37,38 +35,36 @@ impl Compression {
             (&[0xfd, b'7', b'z', b'X', b'Z', 0x00], Compression::Xz),
             (&[0x28, 0xb5, 0x2f, 0xfd], Compression::Zstd),
             (&[0x04, 0x22, 0x4d, 0x18], Compression::Lz4),
-            (&[0x02, 0x21, 0x4c, 0x18], Compression::Lz4Legacy),
+            (&[0x02, 0x21, 0x4c, 0x18], Compression::Lz4),
         ];
         MAGICS.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|&(_, kind)| kind)
     }
 
-    /// Unpacks the stream that `bytes` begins with. What follows the stream is ignored, but for
-    /// legacy LZ4, which has no end mark. An error when more than `limit` bytes come out.
-    pub fn unpack(self, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Gzip => read_bounded(GzDecoder::new(bytes), limit),
-            Self::Xz => {
-                let reader = XzReader::new_mem_limit(bytes, false, XZ_MAX_DICTIONARY_KIB);
-                read_bounded(reader, limit)
-            }
-            Self::Zstd => {
-                let reader = StreamingDecoder::new_with_max_window_size(bytes, ZSTD_MAX_WINDOW)
-                    .map_err(io::Error::other)?;
-                read_bounded(reader, limit)
-            }
-            Self::Lz4 | Self::Lz4Legacy => read_bounded(FrameDecoder::new(bytes), limit),
-        }
+    /// Reads what the stream that `packed` begins with unpacks to. What follows the stream is
+    /// ignored, but for legacy LZ4, which has no end mark. The memory it takes is bounded; what comes
+    /// out is not, so read it through [`Read::take`].
+    pub fn reader<'a>(self, packed: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Gzip => Box::new(GzDecoder::new(packed)),
+            Self::Xz => Box::new(XzReader::new_mem_limit(packed, false, XZ_MAX_MEMORY_KIB)),
+            Self::Zstd => Box::new(
+                StreamingDecoder::new_with_max_window_size(packed, ZSTD_MAX_WINDOW)
+                    .map_err(io::Error::other)?,
+            ),
+            Self::Lz4 => Box::new(FrameDecoder::new(packed)),
+        })
     }
-}
 
-fn read_bounded(reader: impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    reader.take(limit.saturating_add(1)).read_to_end(&mut unpacked)?;
-    if unpacked.len() as u64 > limit {
-        let message = format!("more than {limit} bytes come out");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    /// Unpacks the stream that `bytes` begins with. An error when more than `limit` bytes come out.
+    pub fn unpack(self, bytes: &[u8], limit: u64) -> io::Result<Vec<u8>> {
+        let mut unpacked = Vec::new();
+        self.reader(bytes)?.take(limit.saturating_add(1)).read_to_end(&mut unpacked)?;
+        if unpacked.len() as u64 > limit {
+            let message = format!("more than {limit} bytes come out");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(unpacked)
     }
-    Ok(unpacked)
 }
 
 #[cfg(test)]
@@ -107,7 +103,7 @@ mod tests {
             (Compression::Gzip, gzip(&text)),
             (Compression::Zstd, compress_to_vec(text.as_slice(), CompressionLevel::Fastest)),
             (Compression::Lz4, lz4(&text)),
-            (Compression::Lz4Legacy, lz4_legacy(&text)),
+            (Compression::Lz4, lz4_legacy(&text)),
         ];
         for (kind, bytes) in packed {
             assert_eq!(Compression::detect(&bytes), Some(kind));

@@ -7,6 +7,7 @@ mod cgroups;
 mod check;
 mod kernel;
 mod network;
+mod processor;
 mod tools;
 mod virtualization;
 
@@ -14,5 +15,6 @@ pub use cgroups::cgroups;
 pub use check::{Check, State};
 pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
 pub use network::tun;
+pub use processor::physical_address_bits;
 pub use tools::{Tool, tools};
 pub use virtualization::{Vendor, Virtualization, virtualization};

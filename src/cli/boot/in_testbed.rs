@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
@@ -35,6 +36,9 @@ pub(super) fn reason(mode: TestbedMode, count_instructions: bool) -> Option<Stri
 
 /// Runs the same boot in the testbed; returns its exit status.
 pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(initrd) = &boot.initrd {
+        check_is_file(initrd)?;
+    }
     eprintln!("duplex: booting in the testbed ({reason})");
     let mut session = Session::new(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
@@ -57,6 +61,15 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
             Ok(error.exit_status().into())
         }
     }
+}
+
+/// The testbed reads files, by their names; a pipe was read once already to be checked.
+fn check_is_file(initrd: &Path) -> Result<(), String> {
+    if initrd.is_file() {
+        return Ok(());
+    }
+    let name = initrd.display();
+    Err(format!("initrd {name}: it is a pipe, which the testbed cannot read: write it to a file"))
 }
 
 /// The command inside the testbed: this one, with everything decided.

@@ -1,15 +1,19 @@
 //! `duplex boot`: a guest kernel from the command line.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::ArgGroup;
 use thiserror::Error as ThisError;
 
 use crate::guest_images::{Cache, Series, debian_kernel, demo_initramfs};
+use crate::host;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
+use crate::vm::memory;
 use crate::workload::{Boot, Cmdline, Cpus, MemorySize, OnReboot, Serial};
 
 mod here;
@@ -26,6 +30,7 @@ use timing::Unit;
 /// Without --kernel the demo guest boots: Debian's cloud kernel and a busybox that says what it
 /// sees; both are downloaded once.
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("measured").multiple(true))]
 #[command(after_help = "\
 On the console: Ctrl-A x ends the guest, Ctrl-A h helps.
 
@@ -49,10 +54,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "STRING")]
     cmdline: Option<Cmdline>,
     /// How many vCPUs: 1 to 32
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
     cpus: Cpus,
     /// How much memory: a number with K, M, G or T; at least 32M
-    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
     /// Where the serial console leads: stdio, off, or a file that its output is written to
     #[arg(long, value_name = "stdio|off|PATH", default_value = "stdio")]
@@ -61,10 +66,10 @@ pub(super) struct Args {
     #[arg(long, value_enum, value_name = "ACTION", default_value = "exit")]
     on_reboot: OnReboot,
     /// When the guest has ended, say on stderr where the time went
-    #[arg(long)]
+    #[arg(long, group = "measured")]
     timing: bool,
     /// With --timing or --count-instructions: as JSON, a line each
-    #[arg(long)]
+    #[arg(long, requires = "measured")]
     json: bool,
     /// Whether to boot in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
@@ -72,7 +77,7 @@ pub(super) struct Args {
     testbed: TestbedMode,
     /// Boot in the testbed whose clock counts instructions, and print the counts: the same on every
     /// run to about 1 %. Implies --timing
-    #[arg(long)]
+    #[arg(long, group = "measured")]
     count_instructions: bool,
     /// What the clock counts: set inside the testbed
     #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
@@ -84,15 +89,22 @@ pub(super) struct Args {
 enum BootError {
     #[error("kernel {}: {}", .0.display(), .1)]
     Kernel(PathBuf, #[source] kernel::Error),
-    #[error("{0}")]
-    Plan(#[source] plan::Error),
-    #[error("initrd {}: {}", .0.display(), .1)]
-    Initrd(PathBuf, #[source] plan::Error),
+    #[error("kernel {}: {}", .0.display(), .1)]
+    Misfit(PathBuf, #[source] plan::Misfit),
+    #[error(transparent)]
+    Plan(plan::Error),
+    #[error(
+        "--serial {}: that is the file of the {}, which the console would overwrite: give another",
+        .0.display(), .1
+    )]
+    SerialOverwrites(PathBuf, &'static str),
 }
 
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    memory::check(args.memory, host::physical_address_bits())?;
     let boot = boot(args)?;
+    check_serial(&boot)?;
     // Whatever is wrong with the files is said here, before any machine starts.
     let plan = plan(&boot)?;
     recorder.reached(Phase::Planned);
@@ -121,6 +133,22 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot })
 }
 
+/// Refuses to write the console over the files that the guest is made of.
+fn check_serial(boot: &Boot) -> Result<(), BootError> {
+    let Serial::Path(path) = &boot.serial else { return Ok(()) };
+    let inode = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let Some(serial) = inode(path) else { return Ok(()) };
+    let overwrites = |file: &Path| inode(file) == Some(serial);
+    let victim = if overwrites(&boot.kernel) {
+        "kernel"
+    } else if boot.initrd.as_deref().is_some_and(overwrites) {
+        "initrd"
+    } else {
+        return Ok(());
+    };
+    Err(BootError::SerialOverwrites(path.clone(), victim))
+}
+
 /// The demo guest's kernel, and its initrd unless another was given.
 fn demo_guest(initrd: Option<PathBuf>) -> Result<(PathBuf, Option<PathBuf>), Box<dyn Error>> {
     let cache = Cache::open()?;
@@ -136,10 +164,9 @@ fn demo_guest(initrd: Option<PathBuf>) -> Result<(PathBuf, Option<PathBuf>), Box
 fn plan(boot: &Boot) -> Result<Plan, BootError> {
     let kernel = Kernel::open(&boot.kernel)
         .map_err(|error| BootError::Kernel(boot.kernel.clone(), error))?;
-    Plan::new(kernel, boot.initrd.as_deref(), boot.cmdline.clone(), boot.memory).map_err(|error| {
-        match &boot.initrd {
-            Some(path) if error.is_about_initrd() => BootError::Initrd(path.clone(), error),
-            _ => BootError::Plan(error),
-        }
+    let cmdline = boot.cmdline.clone();
+    Plan::new(kernel, boot.initrd.as_deref(), cmdline, boot.memory).map_err(|error| match error {
+        plan::Error::Kernel(misfit) => BootError::Misfit(boot.kernel.clone(), misfit),
+        other => BootError::Plan(other),
     })
 }

@@ -7,7 +7,7 @@ use linux_loader::bootparam::setup_header;
 use thiserror::Error;
 
 use super::source::ReadAt;
-use crate::vm::layout::{HIGH_RAM, PAGE, Range, ZERO_PAGE};
+use crate::vm::layout::{FIRST_MAPPED, HIGH_RAM, PAGE, Range, ZERO_PAGE};
 
 /// Where the setup header lies in the file, and in the zero page.
 pub const SETUP_HEADER: u64 = 0x1F1;
@@ -43,7 +43,7 @@ pub enum Error {
     #[error("its setup header cannot be read: {0}; is the file cut off?")]
     Read(#[source] io::Error),
     /// No bzImage: the boot sector's signature is missing.
-    #[error("its boot sector lacks the signature 0xAA55")]
+    #[error("its boot sector lacks the signature 0xAA55: it is no bzImage, or damaged")]
     BootFlag,
     /// Too old to have a 64-bit entry.
     #[error(
@@ -62,12 +62,18 @@ pub enum Error {
     /// The file ends before its code does.
     #[error("its code ends at byte {0} of the file, which has {1}: the file is cut off")]
     CutOff(u64, u64),
+    /// pref_address is not where the guest has RAM, and the kernel accepts no other place.
+    #[error(
+        "it can only run at {1:#x}, where it needs {0} bytes, and the guest has none or not enough \
+         of its memory there (RAM is from 1 MiB to at most 3 GiB): give it more with --memory"
+    )]
+    NoRoomThere(u64, u64),
     /// No place in RAM satisfies the header.
     #[error(
-        "it needs {0} bytes of memory at {1:#x} or, if it is relocatable, aligned to {2:#x}: \
-         give the guest more memory"
+        "it needs {0} bytes at a multiple of {1:#x}, which the guest's memory below 3 GiB has no \
+         room for: give it more with --memory"
     )]
-    NoRoom(u64, u64, u64),
+    NoRoom(u64, u64),
 }
 
 /// Whether the bytes at the file's start look like a bzImage.
@@ -134,23 +140,26 @@ fn read_header(file: &impl ReadAt) -> Result<setup_header, Error> {
 
 impl BzImage {
     /// Where in `ram` the kernel may unpack itself: at its preferred address, else, if it can be
-    /// relocated, at the lowest aligned address where `init_size` bytes fit.
+    /// relocated, at the lowest aligned address where `init_size` bytes fit; never beyond what is
+    /// mapped when it is entered.
     ///
     /// # Errors
-    /// [`Error::NoRoom`].
+    /// [`Error::NoRoomThere`] and [`Error::NoRoom`].
     pub fn place(&self, ram: &[Range]) -> Result<Range, Error> {
         let (preferred, size) = (self.header.pref_address, u64::from(self.header.init_size));
         let alignment = u64::from(self.header.kernel_alignment);
         let fits = |start: u64| {
             let range = Range::sized(start, size)?;
-            let free = range.start >= HIGH_RAM && ram.iter().any(|ram| ram.contains(range));
-            free.then_some(range)
+            let mapped = range.start >= HIGH_RAM && range.end <= FIRST_MAPPED;
+            (mapped && ram.iter().any(|ram| ram.contains(range))).then_some(range)
         };
-        let relocated = || {
-            let start = HIGH_RAM.next_multiple_of(alignment);
-            (self.header.relocatable_kernel != 0).then(|| fits(start)).flatten()
-        };
-        fits(preferred).or_else(relocated).ok_or(Error::NoRoom(size, preferred, alignment))
+        if let Some(range) = fits(preferred) {
+            return Ok(range);
+        }
+        if self.header.relocatable_kernel == 0 {
+            return Err(Error::NoRoomThere(size, preferred));
+        }
+        fits(HIGH_RAM.next_multiple_of(alignment)).ok_or(Error::NoRoom(size, alignment))
     }
 
     /// The guest-physical address of the 64-bit entry of a kernel placed at `start`.

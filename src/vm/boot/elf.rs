@@ -13,7 +13,9 @@ use crate::vm::layout::{HIGH_RAM, Range};
 const MAX_PROGRAM_HEADERS: u16 = 128;
 /// A bound on one note segment, in bytes; Linux's is a few hundred.
 const MAX_NOTES: u64 = 64 << 10;
+const ET_REL: u16 = 1;
 const ET_EXEC: u16 = 2;
+const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 const PT_DYNAMIC: u32 = 2;
 const PT_TLS: u32 = 7;
@@ -51,9 +53,19 @@ pub enum Error {
     /// ELFCLASS32.
     #[error("it is a 32-bit ELF; duplex boots 64-bit kernels")]
     Not64Bit,
-    /// Big-endian, or machine not x86-64.
-    #[error("it is an ELF for another architecture (e_machine {0}); duplex boots x86-64 kernels")]
+    /// ELFDATA2MSB.
+    #[error("it is a big-endian ELF; duplex boots x86-64 kernels")]
+    BigEndian,
+    /// Machine not x86-64.
+    #[error(
+        "it is an ELF for {} (e_machine {}); duplex boots x86-64 kernels", architecture(*.0), .0
+    )]
     OtherArchitecture(u16),
+    /// ET_REL: a kernel module or an intermediate file of a build.
+    #[error(
+        "it is an object file or kernel module, not a kernel: give the vmlinux that was linked"
+    )]
+    Object,
     /// A program or shared object for an operating system.
     #[error("it is an ordinary program ({0}), not a kernel")]
     Program(&'static str),
@@ -131,13 +143,16 @@ fn check_header(header: &Elf64_Ehdr) -> Result<(), Error> {
         return Err(Error::Not64Bit);
     }
     if data != ELFDATA2LSB {
-        return Err(Error::OtherArchitecture(header.e_machine.swap_bytes()));
+        return Err(Error::BigEndian);
     }
     if header.e_machine != EM_X86_64 {
         return Err(Error::OtherArchitecture(header.e_machine));
     }
-    if header.e_type != ET_EXEC {
-        return Err(Error::Program("its e_type is not ET_EXEC"));
+    match header.e_type {
+        ET_EXEC => {}
+        ET_REL => return Err(Error::Object),
+        ET_DYN => return Err(Error::Program("it is position-independent")),
+        _ => return Err(Error::Program("its e_type is not ET_EXEC")),
     }
     if usize::from(header.e_phentsize) != size_of::<Elf64_Phdr>() {
         return Err(Error::Header("e_phentsize is not 56"));
@@ -146,6 +161,17 @@ fn check_header(header: &Elf64_Ehdr) -> Result<(), Error> {
         return Err(Error::Header("it has more than 128 program headers"));
     }
     Ok(())
+}
+
+/// The architectures that Linux kernels are commonly found for (System V gABI, e_machine).
+fn architecture(machine: u16) -> &'static str {
+    match machine {
+        40 => "32-bit Arm",
+        183 => "arm64",
+        243 => "RISC-V",
+        258 => "LoongArch",
+        _ => "another architecture",
+    }
 }
 
 fn program_headers(file: &impl ReadAt, header: &Elf64_Ehdr) -> Result<Vec<Elf64_Phdr>, Error> {

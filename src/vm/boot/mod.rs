@@ -4,6 +4,7 @@
 pub mod acpi;
 pub mod bzimage;
 pub mod elf;
+pub mod initrd;
 pub mod kernel;
 pub mod load;
 pub mod mp_table;
