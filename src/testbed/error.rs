@@ -56,7 +56,7 @@ pub enum Error {
     #[error("{0}; is it executable, and a program for this machine?")]
     CannotExecute(String),
     /// A lasting testbed was asked for and one is there already, made differently.
-    #[error("a testbed is running already, with {0}; stop it first: duplex testbed stop")]
+    #[error("there is a testbed already: {0}; stop it first: duplex testbed stop")]
     AlreadyRunning(String),
     /// A lasting testbed can't do without the live export of the host's file system.
     #[error(

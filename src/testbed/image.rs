@@ -6,16 +6,15 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::client::NamedFile;
 use super::closure::{files_to_run, find_program};
+use super::error::Error;
 use super::failure::Step;
+use super::files::NamedFile;
+use super::model::Session;
+use super::protocol::{NAMED_IN_IMAGE, PROGRAM};
 use super::replica::Replica;
 use super::scratch::nameless_file;
-use super::{Error, PROGRAM, Session};
 use crate::isolate::Program;
-
-/// The directory in the image that has the named files, by number. The agent looks for it.
-pub(super) const NAMED_IN_IMAGE: &str = ".duplex-named";
 
 /// Where the programs of e2fsprogs are; an ordinary user's PATH lacks the latter two.
 const SEARCH: &str = "/usr/bin:/bin:/usr/sbin:/sbin";

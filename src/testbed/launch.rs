@@ -1,98 +1,24 @@
-//! Starting, finding and stopping testbeds.
+//! Starting a keeper: what it needs, and the namespaces it lives in.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::closure::find_program;
 use super::control::Channel;
+use super::error::Error;
 use super::failure::Step;
+use super::initramfs;
 use super::keeper::{Inheritance, Orders, Virtiofsd};
-use super::protocol::{Answer, Request, Status};
-use super::state::{Instance, Name, StateDirectory};
-use super::{Clock, Error, Machine, initramfs};
+use super::model::Machine;
+use super::protocol::{Answer, Request};
+use super::state::Instance;
 use crate::guest_images::{self, Cache, Progress, Series};
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
-
-/// Starts a testbed that stays until it is stopped, and waits until it is up. Returns `false` when
-/// one that is made the same was up already.
-pub fn start(machine: &Machine) -> Result<bool, Error> {
-    let state = StateDirectory::open()?;
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return found_running(&state, machine);
-    };
-    let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Lasting, Ground::Export, &progress)?;
-    progress.step("the machine boots");
-    launched.wait_until_up()?;
-    Ok(true)
-}
-
-/// Starts a testbed like [`start`], but one that ends with this process. Calls `up` when commands can
-/// run, and returns when the testbed is stopped.
-pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error> {
-    let state = StateDirectory::open()?;
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return Err(Error::AlreadyRunning("one that does not end with this command".into()));
-    };
-    let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
-    progress.step("the machine boots");
-    launched.wait_until_up()?;
-    drop(progress);
-    up();
-    launched.wait_until_ended();
-    Ok(())
-}
-
-fn found_running(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
-    let Some(status) = status_of(state, machine.clock)? else {
-        return Err(Error::AlreadyRunning("one that is just starting or stopping".into()));
-    };
-    if status.machine != *machine {
-        let Machine { cpus, memory_mib, .. } = status.machine;
-        return Err(Error::AlreadyRunning(format!("{cpus} CPUs and {memory_mib} MiB of memory")));
-    }
-    let Some(channel) = state.connect(machine.clock)? else { return Ok(false) };
-    wait_until_up(&channel)?;
-    Ok(false)
-}
-
-/// Stops all lasting testbeds of this user, and waits until nothing is left of them. Returns how
-/// many there were.
-pub fn stop() -> Result<usize, Error> {
-    let state = StateDirectory::open()?;
-    let mut stopped = 0;
-    for clock in [Clock::Wall, Clock::Instructions] {
-        let lock = state.lock_of(clock)?;
-        let (Some(lock), Some(channel)) = (lock, state.connect(clock)?) else { continue };
-        channel.send(&Request::Stop, &[]).map_err(Error::Connection)?;
-        // Held by the keeper until it has cleaned up.
-        lock.lock().map_err(Error::Connection)?;
-        stopped += 1;
-    }
-    Ok(stopped)
-}
-
-/// The lasting testbeds of this user.
-pub fn status() -> Result<Vec<Status>, Error> {
-    let state = StateDirectory::open()?;
-    let both = [Clock::Wall, Clock::Instructions];
-    both.into_iter().filter_map(|clock| status_of(&state, clock).transpose()).collect()
-}
-
-fn status_of(state: &StateDirectory, clock: Clock) -> Result<Option<Status>, Error> {
-    let Some(channel) = state.connect(clock)? else { return Ok(None) };
-    channel.send(&Request::Status, &[]).map_err(Error::Connection)?;
-    match channel.receive().map_err(Error::Connection)? {
-        Some((Answer::Status(status), _)) => Ok(Some(status)),
-        // It is just ending.
-        _ => Ok(None),
-    }
-}
 
 /// How long a testbed lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +51,7 @@ impl Launched {
     }
 
     /// Waits until somebody stops it.
-    fn wait_until_ended(self) {
+    pub(super) fn wait_until_ended(self) {
         let _ = self.process.wait();
         self.instance.remove();
     }
@@ -139,7 +65,7 @@ impl Launched {
     }
 }
 
-fn wait_until_up(channel: &Channel) -> Result<(), Error> {
+pub(super) fn wait_until_up(channel: &Channel) -> Result<(), Error> {
     channel.send(&Request::Wait, &[]).map_err(Error::Connection)?;
     match channel.receive().map_err(Error::Connection)? {
         Some((Answer::Ready, _)) => Ok(()),
@@ -185,6 +111,7 @@ fn try_launch(
     };
     let orders = Orders {
         directory: instance.path.clone(),
+        build: this_build()?,
         machine: machine.clone(),
         qemu,
         virtiofsd,
@@ -201,6 +128,12 @@ fn try_launch(
     let channel = instance.connect().map_err(Error::Connection)?;
     let process = start_keeper(&orders, instance, supplies)?;
     Ok((channel, process, lifeline))
+}
+
+/// What tells this program from an earlier or later build of it.
+pub(super) fn this_build() -> Result<String, Error> {
+    let metadata = std::fs::metadata("/proc/self/exe").step("look at this program")?;
+    Ok(format!("{}-{}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
 }
 
 fn find_qemu() -> Result<PathBuf, Error> {

@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::control::{Channel, listen_for_messages};
+use super::error::Error;
+use super::model::Clock;
 use super::random::random_bytes;
-use super::{Clock, Error};
 
 /// The control socket's name.
 const CONTROL: &str = "control";

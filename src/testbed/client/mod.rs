@@ -1,6 +1,5 @@
 //! The client: a stand-in on the host for a command that runs in the testbed.
 
-mod files;
 mod relay;
 mod signals;
 mod streams;
@@ -9,17 +8,20 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-pub(super) use self::files::NamedFile;
 use self::relay::Relay;
 use self::streams::CallersStreams;
 use super::closure::find_program;
 use super::control::Channel;
+use super::error::Error;
+use super::files::{self, NamedFile};
+use super::lasting::find_lasting;
 use super::launch::{Ground, Lifetime, launch};
+use super::model::{Clock, Outcome, Session};
 use super::poll::Poll;
 use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, StreamKind};
 use super::random::random_bytes;
 use super::state::{Name, StateDirectory};
-use super::{Clock, Error, Outcome, Session, image};
+use super::{image, protocol};
 use crate::guest_images::Progress;
 
 /// Runs a command in the testbed as if it ran here: with this process's standard streams,
@@ -35,7 +37,7 @@ use crate::guest_images::Progress;
 pub fn run(session: &Session) -> Result<Outcome, Error> {
     let files = files::open_all(&session.writable, &session.inputs)?;
     let state = StateDirectory::open()?;
-    if let Some(channel) = state.connect(session.machine.clock)? {
+    if let Some(channel) = find_lasting(&state, session.machine.clock)? {
         return Client { channel: &channel, session, files: &files, from_image: false }.run(None);
     }
     check_program(session)?;
@@ -84,7 +86,7 @@ fn check_program(session: &Session) -> Result<(), Error> {
     let Some(name) = session.argv.first() else {
         return Err(Error::NotFound("there is no command".into()));
     };
-    if std::path::Path::new(name).starts_with(super::PROGRAM) {
+    if std::path::Path::new(name).starts_with(protocol::PROGRAM) {
         return Ok(());
     }
     let search = session.env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| &**path);

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::super::control::Channel;
-use super::super::outbox::Outbox;
-use super::super::poll::{Poll, Ready, set_nonblocking};
-use super::super::protocol::{NotStarted, Output, Start, StreamKind, ToAgent, ToClient};
-use super::super::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
-use super::super::{Clock, Error, Outcome};
-use super::NamedFile;
 use super::last_words;
 use super::signals::{Arrived, Signals};
 use super::streams::CallersStreams;
 use crate::terminal::RawMode;
+use crate::testbed::control::Channel;
+use crate::testbed::error::Error;
+use crate::testbed::files::NamedFile;
+use crate::testbed::model::{Clock, Outcome};
+use crate::testbed::outbox::Outbox;
+use crate::testbed::poll::{Poll, Ready, set_nonblocking};
+use crate::testbed::protocol::{NotStarted, Output, Start, StreamKind, ToAgent, ToClient};
+use crate::testbed::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
 
 /// How often a background process looks whether it has become the foreground one: a shell's `fg`
 /// tells nobody about it when the job was running.

@@ -6,17 +6,18 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::super::control::{connect_stream, listen_for_streams};
-use super::super::failure::{Failure, Step};
-use super::super::poll::set_nonblocking;
-use super::super::protocol::SESSIONS;
-use super::super::scratch::nameless_file;
 use super::Orders;
 use super::export::Export;
 use super::named::Named;
+use super::notices::Notices;
 use super::qemu::{Parts, Root};
 use super::virtiofsd::Virtiofsd;
 use crate::isolate::{self, Attributes, Process};
+use crate::testbed::control::{connect_stream, listen_for_streams};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::poll::set_nonblocking;
+use crate::testbed::protocol::{self, SESSIONS};
+use crate::testbed::scratch::nameless_file;
 
 /// The size of the disk for I/O-limit tests, in bytes. It takes the room that is written to.
 const SCRATCH_SIZE: u64 = 1 << 30;
@@ -30,11 +31,52 @@ pub(super) struct RunningMachine {
     /// What they write.
     pub(super) output: File,
     /// What the agent tells the keeper.
-    pub(super) notices: File,
+    pub(super) notices: Notices,
     /// Where the session sockets are.
-    pub(super) sockets: File,
+    sockets: File,
     /// The files that commands name, where there is an export for them.
-    pub(super) named: Option<Named>,
+    named: Option<Named>,
+}
+
+impl RunningMachine {
+    /// Shows files to the testbed and connects to a port: the connection, and the files' numbers.
+    ///
+    /// # Errors
+    /// In words for the user; nothing is shown then.
+    pub(super) fn open_session(
+        &mut self,
+        port: usize,
+        files: Vec<(protocol::Export, OwnedFd)>,
+    ) -> Result<(OwnedFd, Vec<u64>), String> {
+        let mut exports = Vec::new();
+        for (export, opened) in files {
+            let added = match &mut self.named {
+                Some(named) => named.add(&export, opened),
+                None => Err("this testbed has a disk image for a root".into()),
+            };
+            match added {
+                Ok(number) => exports.push(number),
+                Err(reason) => {
+                    self.withdraw(exports);
+                    return Err(format!("{}: {reason}", export.path.display()));
+                }
+            }
+        }
+        match connect_stream(self.sockets.as_fd(), &session_socket(port)) {
+            Ok(connection) => Ok((connection, exports)),
+            Err(error) => {
+                self.withdraw(exports);
+                Err(format!("the testbed's port {port} can't be reached: {error}"))
+            }
+        }
+    }
+
+    /// Hides files from the testbed again.
+    pub(super) fn withdraw(&mut self, exports: Vec<u64>) {
+        if let Some(named) = &mut self.named {
+            exports.into_iter().for_each(|export| named.remove(export));
+        }
+    }
 }
 
 /// The descriptors that become the machine's.
@@ -45,7 +87,7 @@ pub(super) struct Supplies {
 }
 
 /// The name of a session's socket.
-pub(super) fn session_socket(index: usize) -> String {
+fn session_socket(index: usize) -> String {
     format!("session.{index}")
 }
 
@@ -118,7 +160,7 @@ pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachin
         emulator,
         servers,
         output: OwnedFd::from(reader).into(),
-        notices: notices.into(),
+        notices: Notices::new(notices.into()),
         sockets,
         named,
     })

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use super::super::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
-use super::super::{Clock, Machine};
 use crate::isolate::{Process, Program};
+use crate::testbed::model::{Clock, Machine};
+use crate::testbed::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
 
 /// What the machine's disk for I/O-limit tests has as its serial number.
 const SCRATCH_SERIAL: &str = "scratch";

@@ -1,20 +1,22 @@
 //! The keeper's life: clients come and go, the machine runs or has stopped.
 
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::super::console_log::ConsoleLog;
-use super::super::control::{Channel, accept, connect_stream};
-use super::super::poll::{Poll, Ready};
-use super::super::protocol::{Answer, Export, Notice, Request, SESSIONS, Status};
-use super::super::state;
-use super::machine::{self, Problem, RunningMachine, Supplies, session_socket};
+use super::clients::{Client, Wish};
+use super::machine::{self, Problem, RunningMachine, Supplies};
+use super::ports::Ports;
 use super::{Inheritance, Orders};
 use crate::isolate;
+use crate::testbed::console_log::ConsoleLog;
+use crate::testbed::control::accept;
+use crate::testbed::poll::{Poll, Ready};
+use crate::testbed::protocol::{Answer, Notice, Request, SESSIONS, Status};
+use crate::testbed::state;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -40,8 +42,7 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
         state,
         release: String::new(),
         log: ConsoleLog::default(),
-        notice_line: Vec::new(),
-        ports: (0..SESSIONS).map(|_| Port::Unknown).collect(),
+        ports: Ports::new(),
         clients: Vec::new(),
         ending: false,
     };
@@ -69,38 +70,6 @@ enum State {
     Stopped { answer: Answer, told: bool },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
-    /// The agent has not opened it yet.
-    Unknown,
-    /// Free to use.
-    Idle,
-    /// Given to a client.
-    Taken,
-    /// The client has gone; the agent is cleaning up.
-    Closing,
-}
-
-struct Client {
-    channel: Channel,
-    wish: Wish,
-}
-
-enum Wish {
-    /// Not said yet.
-    Unknown,
-    /// To be told when the testbed is up.
-    Ready,
-    /// A session, with these files.
-    Session(Vec<(Export, OwnedFd)>),
-    /// It has one: the port, and the numbers of its exports.
-    Running { port: usize, exports: Vec<u64> },
-    /// It is waiting for us to end.
-    End,
-    /// It has its answer.
-    Nothing,
-}
-
 struct Keeper {
     orders: Orders,
     listener: OwnedFd,
@@ -108,8 +77,7 @@ struct Keeper {
     state: State,
     release: String,
     log: ConsoleLog,
-    notice_line: Vec<u8>,
-    ports: Vec<Port>,
+    ports: Ports,
     clients: Vec<Client>,
     ending: bool,
 }
@@ -160,7 +128,7 @@ impl Keeper {
                 Source::Client(index) => self.client_spoke(index, ready)?,
             }
         }
-        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        self.clients.retain(|client| !client.is_done());
         self.grant_wishes()
     }
 
@@ -188,7 +156,7 @@ impl Keeper {
         }
         if let Some(machine) = self.machine() {
             poll.add(Source::Log, &machine.output, true, false);
-            poll.add(Source::Notices, &machine.notices, true, false);
+            poll.add(Source::Notices, machine.notices.file(), true, false);
             poll.add(Source::Emulator, &machine.emulator, true, false);
             for server in &machine.servers {
                 poll.add(Source::Server, server, true, false);
@@ -202,7 +170,7 @@ impl Keeper {
 
     fn accept(&mut self) -> io::Result<()> {
         if let Some(channel) = accept(&self.listener)? {
-            self.clients.push(Client { channel, wish: Wish::Unknown });
+            self.clients.push(Client::new(channel));
         }
         Ok(())
     }
@@ -233,13 +201,13 @@ impl Keeper {
                 Wish::End
             }
             Request::Status => {
-                let running = |client: &&Client| matches!(client.wish, Wish::Running { .. });
                 let status = Answer::Status(Status {
                     machine: self.orders.machine.clone(),
                     kernel: self.release.clone(),
-                    sessions: self.clients.iter().filter(running).count(),
+                    sessions: self.clients.iter().filter(|client| client.is_running()).count(),
+                    build: self.orders.build.clone(),
                 });
-                tell(&self.clients[index].channel, &status, None);
+                self.clients[index].tell(&status);
                 Wish::Nothing
             }
         };
@@ -250,9 +218,9 @@ impl Keeper {
     fn dismiss(&mut self, index: usize) {
         let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
         if let Wish::Running { port, exports } = wish {
-            self.ports[port] = Port::Closing;
-            if let Some(named) = self.machine_mut().and_then(|machine| machine.named.as_mut()) {
-                exports.into_iter().for_each(|export| named.remove(export));
+            self.ports.release(port);
+            if let Some(machine) = self.machine_mut() {
+                machine.withdraw(exports);
             }
         }
     }
@@ -262,19 +230,19 @@ impl Keeper {
         for index in 0..self.clients.len() {
             match (&self.state, &self.clients[index].wish) {
                 (State::Up(_), Wish::Ready) => {
-                    tell(&self.clients[index].channel, &Answer::Ready, None);
+                    self.clients[index].tell(&Answer::Ready);
                     self.clients[index].wish = Wish::Nothing;
                 }
                 (State::Up(_), Wish::Session(_)) => {
-                    if let Some(port) = self.ports.iter().position(|port| *port == Port::Idle) {
-                        self.start_session(index, port)?;
+                    if let Some(port) = self.ports.idle() {
+                        self.start_session(index, port);
                     }
                 }
                 (
                     State::Stopped { answer, .. },
                     Wish::Ready | Wish::Session(_) | Wish::Running { .. },
                 ) => {
-                    tell(&self.clients[index].channel, answer, None);
+                    self.clients[index].tell(answer);
                     self.clients[index].wish = Wish::Nothing;
                     if let State::Stopped { told, .. } = &mut self.state {
                         *told = true;
@@ -283,47 +251,23 @@ impl Keeper {
                 _ => {}
             }
         }
-        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        self.clients.retain(|client| !client.is_done());
         Ok(())
     }
 
-    fn start_session(&mut self, index: usize, port: usize) -> io::Result<()> {
+    fn start_session(&mut self, index: usize, port: usize) {
         let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
-        let Wish::Session(files) = wish else { return Ok(()) };
-        let mut exports = Vec::new();
-        let mut refusal = None;
-        let Some(machine) = self.machine_mut() else { return Ok(()) };
-        for (export, opened) in files {
-            let added = match &mut machine.named {
-                Some(named) => named.add(&export, opened),
-                None => Err("this testbed has a disk image for a root".into()),
-            };
-            match added {
-                Ok(number) => exports.push(number),
-                Err(reason) => {
-                    refusal = Some(format!("{}: {reason}", export.path.display()));
-                    break;
-                }
+        let (Wish::Session(files), Some(machine)) = (wish, self.machine_mut()) else { return };
+        let opened = machine.open_session(port, files);
+        let client = &mut self.clients[index];
+        match opened {
+            Ok((connection, exports)) => {
+                client.hand_over(&Answer::Attached(exports.clone()), &connection);
+                client.wish = Wish::Running { port, exports };
+                self.ports.take(port);
             }
+            Err(reason) => client.tell(&Answer::Refused(reason)),
         }
-        let connection = connect_stream(machine.sockets.as_fd(), &session_socket(port));
-        let refusal = refusal.or_else(|| connection.as_ref().err().map(ToString::to_string));
-        match (refusal, connection) {
-            (None, Ok(connection)) => {
-                let answer = Answer::Attached(exports.clone());
-                tell(&self.clients[index].channel, &answer, Some(&connection));
-                self.ports[port] = Port::Taken;
-                self.clients[index].wish = Wish::Running { port, exports };
-            }
-            (refusal, _) => {
-                if let Some(named) = &mut machine.named {
-                    exports.into_iter().for_each(|export| named.remove(export));
-                }
-                let reason = refusal.unwrap_or_default();
-                tell(&self.clients[index].channel, &Answer::Refused(reason), None);
-            }
-        }
-        Ok(())
     }
 
     fn read_log(&mut self) -> io::Result<()> {
@@ -334,26 +278,12 @@ impl Keeper {
     }
 
     fn read_notices(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 4096];
         let Some(machine) = self.machine_mut() else { return Ok(()) };
-        match machine.notices.read(&mut buffer) {
-            // QEMU closes its end when it ends, and that is noticed by itself.
-            Ok(0) => return self.machine_stopped(),
-            Ok(count) => self.notice_line.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        while let Some(end) = self.notice_line.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.notice_line.drain(..=end).collect();
-            match serde_json::from_slice(&line) {
-                Ok(notice) => self.heed(notice),
-                Err(error) => {
-                    self.stop(Answer::Died(format!("the agent said something strange: {error}")));
-                }
-            }
-        }
-        if self.notice_line.len() > 64 << 10 {
-            self.stop(Answer::Died("the agent talks without end".into()));
+        match machine.notices.read() {
+            // QEMU closes its end when it ends.
+            Ok(None) => self.machine_stopped()?,
+            Ok(Some(notices)) => notices.into_iter().for_each(|notice| self.heed(notice)),
+            Err(error) => self.stop(Answer::Died(format!("its agent can't be heard: {error}"))),
         }
         Ok(())
     }
@@ -369,12 +299,9 @@ impl Keeper {
                     other => other,
                 };
             }
-            Notice::Idle(index) => {
-                let Some(port) = self.ports.get_mut(index) else { return };
-                let taken = *port == Port::Taken;
-                *port = Port::Idle;
-                if taken {
-                    self.session_broke(index);
+            Notice::Idle(port) => {
+                if self.ports.ready(port) {
+                    self.session_broke(port);
                 }
             }
             Notice::Failed(reason) => self.stop(Answer::Died(reason)),
@@ -382,14 +309,12 @@ impl Keeper {
     }
 
     /// The agent has closed a session that its client is still in.
-    fn session_broke(&mut self, broken: usize) {
-        let of_port =
-            |client: &Client| matches!(client.wish, Wish::Running { port, .. } if port == broken);
-        if let Some(index) = self.clients.iter().position(of_port) {
+    fn session_broke(&mut self, port: usize) {
+        if let Some(index) = self.clients.iter().position(|client| client.is_on(port)) {
             let answer = Answer::Refused("the testbed's session ended by itself".into());
-            tell(&self.clients[index].channel, &answer, None);
+            self.clients[index].tell(&answer);
             self.dismiss(index);
-            self.ports[broken] = Port::Idle;
+            self.ports.ready(port);
         }
     }
 
@@ -438,10 +363,4 @@ fn answer_for(problem: Problem) -> Answer {
         Problem::Export(failure) => Answer::NoExport(failure.to_string()),
         Problem::Machine(failure) => Answer::Died(failure.to_string()),
     }
-}
-
-/// Tells a client something. One that does not listen is noticed when its connection closes.
-fn tell(channel: &Channel, answer: &Answer, fd: Option<&OwnedFd>) {
-    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-    let _ = channel.send(answer, &fds);
 }

@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use nix::unistd::{chdir, pivot_root};
 
-use super::super::super::closure::{files_to_run, find_program};
-use super::super::super::failure::{Failure, Step};
-use super::super::super::protocol::Start;
-use super::super::super::replica::Replica;
-use super::super::PROGRAM;
 use crate::isolate;
+use crate::testbed::closure::{files_to_run, find_program};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::{PROGRAM, Start};
+use crate::testbed::replica::Replica;
 
 const ROOT: &str = "/run/duplex/memory";
 

@@ -6,6 +6,7 @@
 
 mod command;
 mod memory_root;
+mod port;
 mod relay;
 mod root;
 mod stopwatch;
@@ -22,12 +23,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::command::Command;
-use self::relay::{Port, Relay};
-use super::super::Clock;
-use super::super::failure::{Failure, Step};
-use super::super::poll::Poll;
-use super::super::protocol::{Greeting, Mount, NotStarted, Start, ToAgent, ToClient};
-use super::super::wire::{self, Decoder, START_LIMIT};
+use self::port::Port;
+use self::relay::Relay;
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::model::Clock;
+use crate::testbed::poll::Poll;
+use crate::testbed::protocol::{Greeting, Mount, NotStarted, Start, ToAgent, ToClient};
+use crate::testbed::wire::{self, Decoder, START_LIMIT};
 
 /// The port arrives as this descriptor.
 const PORT: i32 = 3;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-use super::super::super::Counts;
+use crate::testbed::model::Counts;
 
 /// A moment on the machine's clock, in nanoseconds since it was switched on.
 #[derive(Clone, Copy, Debug)]

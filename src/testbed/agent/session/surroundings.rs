@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::super::super::failure::{Failure, Step};
-use super::super::super::protocol::{Mount, Start};
 use super::super::NAMED;
 use crate::isolate::{self, Attributes};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::{Mount, Start};
 
 /// Makes everything visible where the command expects it. All of it is private to the session's
 /// mount namespace and ends with it.

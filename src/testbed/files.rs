@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-use super::super::Error;
-use super::super::control::MAX_DESCRIPTORS;
-use super::super::protocol::Export;
+use super::control::MAX_DESCRIPTORS;
+use super::error::Error;
+use super::protocol::Export;
 
 /// Trees that the testbed does not have from the host.
 const ABSENT: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
@@ -21,26 +21,26 @@ const DESCRIPTORS: std::ops::Range<i32> = 3..256;
 
 /// One of them.
 #[derive(Debug)]
-pub(in crate::testbed) struct NamedFile {
+pub(super) struct NamedFile {
     /// What the keeper is told.
-    pub(in crate::testbed) export: Export,
+    pub(super) export: Export,
     /// The proof that the caller may.
-    pub(in crate::testbed) opened: OwnedFd,
+    pub(super) opened: OwnedFd,
     /// Where the command finds it: always by its real path, and under /run and the like also by
     /// the path given, for the symbolic links that lead there are not visible in the testbed.
-    pub(in crate::testbed) places: Vec<PathBuf>,
+    pub(super) places: Vec<PathBuf>,
     /// For `/dev/fd/N`: under which number the command finds it open.
-    pub(in crate::testbed) descriptor: Option<i32>,
+    pub(super) descriptor: Option<i32>,
 }
 
 impl NamedFile {
     /// Whether it is a directory.
-    pub(in crate::testbed) fn is_directory(&self) -> bool {
+    pub(super) fn is_directory(&self) -> bool {
         fs::metadata(fd_path(&self.opened)).is_ok_and(|metadata| metadata.is_dir())
     }
 
     /// Copies its content to a new file at `place`.
-    pub(in crate::testbed) fn copy_to(&self, place: &Path) -> io::Result<()> {
+    pub(super) fn copy_to(&self, place: &Path) -> io::Result<()> {
         // Opened anew, to read from its start; a pipe has none and is read as it is.
         let mut from = File::open(fd_path(&self.opened))?;
         io::copy(&mut from, &mut File::create_new(place)?).map(drop)
