@@ -47,7 +47,7 @@ unpack_package linux-source-6.12 package
 # Without what no build of ours reads: two thirds of the bytes. Kconfig files are read all.
 tar -xJf package/usr/src/linux-source-6.12.tar.xz \
     --exclude='*.rst' --exclude='*.dts' --exclude='*.dtsi' --exclude='*/tools/testing/*' \
-    --exclude='*/arch/[!x]*.[chS]' --exclude='*/drivers/gpu/*.[ch]' \
+    --exclude='linux-source-6.12/arch/[!x]*.[chS]' --exclude='*/drivers/gpu/*.[ch]' \
     --exclude='*/drivers/media/*.[ch]' --exclude='*/drivers/net/*/*.[ch]' --exclude='*/sound/*.[ch]'
 rm -rf package
 cd linux-source-6.12
