@@ -1,5 +1,6 @@
-//! Assembles the guest programs in `guest-images/probes` with the C compiler driver that Rust links
-//! with anyway, so that the library can embed them.
+//! Builds the little that is not Rust, with the C compiler driver that Rust links with anyway, so
+//! that the library can embed it: the guest programs in `guest-images/probes`, and a library that is
+//! preloaded into virtiofsd.
 
 use std::env;
 use std::error::Error;
@@ -7,26 +8,32 @@ use std::path::Path;
 use std::process::Command;
 
 const PROBES: [&str; 2] = ["mark", "hello"];
+const PRELOADED: &str = "src/testbed/keeper/without_noatime.c";
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let out = env::var("OUT_DIR")?;
-    let cc = env::var("CC").unwrap_or_else(|_| "cc".to_string());
     println!("cargo::rerun-if-env-changed=CC");
     for probe in PROBES {
-        let source = format!("guest-images/probes/{probe}.S");
-        println!("cargo::rerun-if-changed={source}");
-        // No build id, no separate code segment, no symbols: the file is a few hundred bytes.
-        let status = Command::new(&cc)
-            .args(["-nostdlib", "-static", "-no-pie", "-s"])
-            .args(["-Wl,--build-id=none", "-Wl,-z,noseparate-code"])
-            .arg("-o")
-            .arg(Path::new(&out).join(probe))
-            .arg(&source)
-            .status()
-            .map_err(|error| format!("cannot run the C compiler `{cc}`: {error}"))?;
-        if !status.success() {
-            return Err(format!("`{cc}` could not assemble {source}: {status}").into());
-        }
+        // No separate code segment, no symbols: the file is a few hundred bytes.
+        let options = ["-static", "-no-pie", "-s", "-Wl,-z,noseparate-code"];
+        compile(&format!("guest-images/probes/{probe}.S"), probe, &options)?;
+    }
+    let options = ["-shared", "-fPIC", "-O2", "-s", "-fvisibility=hidden", "-fno-stack-protector"];
+    compile(PRELOADED, "without_noatime.so", &options)
+}
+
+fn compile(source: &str, output: &str, options: &[&str]) -> Result<(), Box<dyn Error>> {
+    let cc = env::var("CC").unwrap_or_else(|_| "cc".to_string());
+    println!("cargo::rerun-if-changed={source}");
+    let status = Command::new(&cc)
+        .args(["-nostdlib", "-Wl,--build-id=none"])
+        .args(options)
+        .arg("-o")
+        .arg(Path::new(&env::var("OUT_DIR")?).join(output))
+        .arg(source)
+        .status()
+        .map_err(|error| format!("cannot run the C compiler `{cc}`: {error}"))?;
+    if !status.success() {
+        return Err(format!("`{cc}` could not compile {source}: {status}").into());
     }
     Ok(())
 }

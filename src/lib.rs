@@ -21,6 +21,7 @@
 
 pub mod cli;
 pub mod guest_images;
+pub mod host;
 pub mod isolate;
 pub mod standard_streams;
 pub mod terminal;

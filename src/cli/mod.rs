@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
+mod doctor;
 mod testbed;
-mod timing;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
@@ -36,6 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Boot(boot::Args),
+    Doctor(doctor::Args),
     Testbed(testbed::Args),
 }
 
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
     start_logging(cli.verbose);
     let result = match cli.command {
         Command::Boot(args) => boot::run(&args, recorder),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Testbed(args) => testbed::run(args),
     };
     match result {

@@ -162,7 +162,7 @@ fn status(json: bool) -> Result<ExitCode, Box<dyn Error>> {
         writeln!(out)?;
     } else {
         let mut table = super::table(&["TESTBED", "CPUS", "MEMORY", "KERNEL", "COMMANDS"]);
-        for Status { machine, kernel, sessions } in all {
+        for Status { machine, kernel, sessions, .. } in all {
             let kind = match machine.clock {
                 Clock::Wall => "normal",
                 Clock::Instructions => "counting",

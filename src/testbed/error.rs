@@ -56,13 +56,18 @@ pub enum Error {
     #[error("{0}; is it executable, and a program for this machine?")]
     CannotExecute(String),
     /// A lasting testbed was asked for and one is there already, made differently.
-    #[error("a testbed is running already, with {0}; stop it first: duplex testbed stop")]
+    #[error("there is a testbed already: {0}; stop it first: duplex testbed stop")]
     AlreadyRunning(String),
     /// A lasting testbed can't do without the live export of the host's file system.
     #[error(
         "{0}; without it a testbed can't be kept running, but single commands work: duplex testbed run -- COMMAND"
     )]
     NoExport(String),
+    /// The disk image that is used instead could not be made, or can't do what was asked for.
+    #[error(
+        "{0}; no disk image is needed where virtiofsd (apt-get install virtiofsd on Debian 13, qemu-system-x86 on Debian 12) and user namespaces are to be had"
+    )]
+    Image(String),
     /// Talking to the keeper or the agent failed.
     #[error("the connection to the testbed failed: {0}; try `duplex testbed stop` and again")]
     Connection(#[source] io::Error),

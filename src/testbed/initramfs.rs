@@ -7,7 +7,7 @@ use object::elf::PT_LOAD;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf::FileHeader64};
 
-use super::Error;
+use super::error::Error;
 use super::failure::Step;
 use crate::guest_images::{DebianKernel, Initramfs};
 

@@ -1,98 +1,24 @@
-//! Starting, finding and stopping testbeds.
+//! Starting a keeper: what it needs, and the namespaces it lives in.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::closure::find_program;
 use super::control::Channel;
+use super::error::Error;
 use super::failure::Step;
+use super::initramfs;
 use super::keeper::{Inheritance, Orders, Virtiofsd};
-use super::protocol::{Answer, Request, Status};
-use super::state::{Instance, Name, StateDirectory};
-use super::{Clock, Error, Machine, initramfs};
+use super::model::Machine;
+use super::protocol::{Answer, Request};
+use super::state::Instance;
 use crate::guest_images::{self, Cache, Progress, Series};
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
-
-/// Starts a testbed that stays until it is stopped, and waits until it is up. Returns `false` when
-/// one that is made the same was up already.
-pub fn start(machine: &Machine) -> Result<bool, Error> {
-    let state = StateDirectory::open()?;
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return found_running(&state, machine);
-    };
-    let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Lasting, &progress)?;
-    progress.step("the machine boots");
-    launched.wait_until_up()?;
-    Ok(true)
-}
-
-/// Starts a testbed like [`start`], but one that ends with this process. Calls `up` when commands can
-/// run, and returns when the testbed is stopped.
-pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error> {
-    let state = StateDirectory::open()?;
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return Err(Error::AlreadyRunning("one that does not end with this command".into()));
-    };
-    let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Ephemeral, &progress)?;
-    progress.step("the machine boots");
-    launched.wait_until_up()?;
-    drop(progress);
-    up();
-    launched.wait_until_ended();
-    Ok(())
-}
-
-fn found_running(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
-    let Some(status) = status_of(state, machine.clock)? else {
-        return Err(Error::AlreadyRunning("one that is just starting or stopping".into()));
-    };
-    if status.machine != *machine {
-        let Machine { cpus, memory_mib, .. } = status.machine;
-        return Err(Error::AlreadyRunning(format!("{cpus} CPUs and {memory_mib} MiB of memory")));
-    }
-    let Some(channel) = state.connect(machine.clock)? else { return Ok(false) };
-    wait_until_up(&channel)?;
-    Ok(false)
-}
-
-/// Stops all lasting testbeds of this user, and waits until nothing is left of them. Returns how
-/// many there were.
-pub fn stop() -> Result<usize, Error> {
-    let state = StateDirectory::open()?;
-    let mut stopped = 0;
-    for clock in [Clock::Wall, Clock::Instructions] {
-        let lock = state.lock_of(clock)?;
-        let (Some(lock), Some(channel)) = (lock, state.connect(clock)?) else { continue };
-        channel.send(&Request::Stop, &[]).map_err(Error::Connection)?;
-        // Held by the keeper until it has cleaned up.
-        lock.lock().map_err(Error::Connection)?;
-        stopped += 1;
-    }
-    Ok(stopped)
-}
-
-/// The lasting testbeds of this user.
-pub fn status() -> Result<Vec<Status>, Error> {
-    let state = StateDirectory::open()?;
-    let both = [Clock::Wall, Clock::Instructions];
-    both.into_iter().filter_map(|clock| status_of(&state, clock).transpose()).collect()
-}
-
-fn status_of(state: &StateDirectory, clock: Clock) -> Result<Option<Status>, Error> {
-    let Some(channel) = state.connect(clock)? else { return Ok(None) };
-    channel.send(&Request::Status, &[]).map_err(Error::Connection)?;
-    match channel.receive().map_err(Error::Connection)? {
-        Some((Answer::Status(status), _)) => Ok(Some(status)),
-        // It is just ending.
-        _ => Ok(None),
-    }
-}
 
 /// How long a testbed lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +27,14 @@ pub(super) enum Lifetime {
     Lasting,
     /// As long as the process that started it, at most.
     Ephemeral,
+}
+
+/// Where the machine's root file system comes from.
+pub(super) enum Ground {
+    /// From the host's, as it is.
+    Export,
+    /// From a disk image.
+    Image(OwnedFd),
 }
 
 /// A keeper that was just started.
@@ -117,7 +51,7 @@ impl Launched {
     }
 
     /// Waits until somebody stops it.
-    fn wait_until_ended(self) {
+    pub(super) fn wait_until_ended(self) {
         let _ = self.process.wait();
         self.instance.remove();
     }
@@ -131,10 +65,11 @@ impl Launched {
     }
 }
 
-fn wait_until_up(channel: &Channel) -> Result<(), Error> {
+pub(super) fn wait_until_up(channel: &Channel) -> Result<(), Error> {
     channel.send(&Request::Wait, &[]).map_err(Error::Connection)?;
     match channel.receive().map_err(Error::Connection)? {
         Some((Answer::Ready, _)) => Ok(()),
+        Some((Answer::NoExport(reason), _)) => Err(Error::NoExport(reason)),
         Some((Answer::Died(reason) | Answer::Refused(reason), _)) => Err(Error::Start { reason }),
         _ => Err(Error::Start { reason: "its keeper was killed".into() }),
     }
@@ -145,9 +80,10 @@ pub(super) fn launch(
     instance: Instance,
     machine: &Machine,
     lifetime: Lifetime,
+    ground: Ground,
     progress: &Progress,
 ) -> Result<Launched, Error> {
-    let launched = try_launch(&instance, machine, lifetime, progress);
+    let launched = try_launch(&instance, machine, lifetime, ground, progress);
     match launched {
         Ok((channel, process, lifeline)) => {
             Ok(Launched { channel, instance, process, lifeline: Some(lifeline) })
@@ -163,17 +99,22 @@ fn try_launch(
     instance: &Instance,
     machine: &Machine,
     lifetime: Lifetime,
+    ground: Ground,
     progress: &Progress,
 ) -> Result<(Channel, Process, io::PipeWriter), Error> {
     let qemu = find_qemu()?;
     let kernel = guest_images::debian_kernel(&Cache::open()?, Series::V6_1)?;
     progress.step("preparing an emulated machine with AMD-V");
+    let (virtiofsd, disk) = match ground {
+        Ground::Export => (Some(find_virtiofsd()?), null()?),
+        Ground::Image(image) => (None, image),
+    };
     let orders = Orders {
         directory: instance.path.clone(),
+        build: this_build()?,
         machine: machine.clone(),
         qemu,
-        virtiofsd: Virtiofsd::find(),
-        namespaces: true,
+        virtiofsd,
         ephemeral: lifetime == Lifetime::Ephemeral,
     };
     let (alive, lifeline) = io::pipe().step("make a pipe")?;
@@ -181,6 +122,7 @@ fn try_launch(
         kernel: File::open(&kernel.elf).step("open the testbed's kernel")?,
         initramfs: in_memory(&initramfs::build(&kernel)?)?,
         alive: alive.into(),
+        disk,
     };
     // Before the keeper is there: its answer to this connection tells how it went.
     let channel = instance.connect().map_err(Error::Connection)?;
@@ -188,15 +130,32 @@ fn try_launch(
     Ok((channel, process, lifeline))
 }
 
+/// What tells this program from an earlier or later build of it.
+pub(super) fn this_build() -> Result<String, Error> {
+    let metadata = std::fs::metadata("/proc/self/exe").step("look at this program")?;
+    Ok(format!("{}-{}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
 fn find_qemu() -> Result<PathBuf, Error> {
     let search = std::env::var_os("PATH");
     find_program("qemu-system-x86_64".as_ref(), search.as_deref()).map_err(|_| Error::NoQemu)
+}
+
+fn find_virtiofsd() -> Result<Virtiofsd, Error> {
+    Virtiofsd::find().ok_or_else(|| {
+        Error::NoExport(
+            "virtiofsd is not installed (apt-get install virtiofsd; on Debian 12 it comes with \
+             qemu-system-x86)"
+                .into(),
+        )
+    })
 }
 
 struct KeeperFiles {
     kernel: File,
     initramfs: OwnedFd,
     alive: OwnedFd,
+    disk: OwnedFd,
 }
 
 fn start_keeper(
@@ -204,34 +163,63 @@ fn start_keeper(
     instance: &Instance,
     files: KeeperFiles,
 ) -> Result<Process, Error> {
-    let null = File::options().read(true).write(true).open("/dev/null").step("open /dev/null")?;
-    let null = || null.try_clone().map(OwnedFd::from);
-    let (reader, mut writer) = io::pipe().step("make a pipe")?;
-    let text = serde_json::to_vec(orders).map_err(io::Error::from).step("write the orders")?;
-    // Far less than a pipe holds.
-    writer.write_all(&text).step("write the orders")?;
-    drop(writer);
-    let descriptors = || -> io::Result<Vec<OwnedFd>> {
-        let inheritance = Inheritance {
-            orders: reader.into(),
-            output: [null()?, null()?],
-            listener: instance.listener.try_clone()?,
-            lock: instance.lock.try_clone()?.into(),
-            kernel: files.kernel.into(),
-            initramfs: files.initramfs,
-            lifeline: files.alive,
-            disk: null()?,
-        };
-        Ok(inheritance.into_descriptors())
+    let inheritance = Inheritance {
+        orders: written_down(orders)?,
+        output: [null()?, null()?],
+        listener: instance.listener.try_clone().step("share the socket")?,
+        lock: instance.lock.try_clone().step("share the lock")?.into(),
+        kernel: files.kernel.into(),
+        initramfs: files.initramfs,
+        lifeline: files.alive,
+        disk: files.disk,
     };
-    let own = Namespaces::PID | Namespaces::MOUNT | Namespaces::IPC | Namespaces::NETWORK;
-    let own = if nix::unistd::geteuid().is_root() { own } else { own | Namespaces::USER };
+    let namespaces = match orders.virtiofsd {
+        Some(_) => keepers_namespaces(),
+        None => Namespaces::NONE,
+    };
     let program = Program::new("/proc/self/exe", ["duplex", "testbed", "keeper"])
         .step("start the keeper")?
-        .namespaces(own)
+        .namespaces(namespaces)
         .identity(IdentityMap::of_caller())
-        .descriptors(descriptors().step("start the keeper")?);
-    Ok(program.spawn().step("start the keeper")?)
+        .descriptors(inheritance.into_descriptors());
+    let started = program.spawn();
+    match started {
+        Err(error) if namespaces != Namespaces::NONE => {
+            Err(Error::NoExport(format!("this user can't make the namespaces it needs: {error}")))
+        }
+        other => Ok(other.step("start the keeper")?),
+    }
+}
+
+/// The keeper's own processes, mounts and network. Who may not simply make them makes them in a
+/// user namespace: ordinary users, and root in a container.
+fn keepers_namespaces() -> Namespaces {
+    let own = Namespaces::PID | Namespaces::MOUNT | Namespaces::IPC | Namespaces::NETWORK;
+    if may_administrate() { own } else { own | Namespaces::USER }
+}
+
+/// Whether this process has CAP_SYS_ADMIN, capabilities(7).
+fn may_administrate() -> bool {
+    const CAP_SYS_ADMIN: u32 = 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0)
+}
+
+/// A pipe with the orders in it, which take far less room than a pipe has.
+fn written_down(orders: &Orders) -> Result<OwnedFd, Error> {
+    let write = || -> io::Result<OwnedFd> {
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(&serde_json::to_vec(orders)?)?;
+        Ok(reader.into())
+    };
+    Ok(write().step("write the keeper's orders")?)
+}
+
+fn null() -> Result<OwnedFd, Error> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    Ok(null.step("open /dev/null")?.into())
 }
 
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::model::{Clock, Counts, Machine};
 use crate::terminal::WindowSize;
 
 /// The name of the port on which the agent tells the keeper how it is.
@@ -29,6 +30,12 @@ pub(super) const ROOT_TAG: &str = "duplex.root";
 
 /// The virtio-fs tag of the files and directories that commands name.
 pub(super) const NAMED_TAG: &str = "duplex.named";
+
+/// Where this program can be found in the testbed, for commands that want to run it there.
+pub const PROGRAM: &str = "/run/duplex/bin/duplex";
+
+/// The directory in a disk image that has the files that the command named, by number.
+pub(super) const NAMED_IN_IMAGE: &str = ".duplex-named";
 
 /// A word on the kernel command line: the testbed has no virtio-fs, its root is the disk with this
 /// serial number.
@@ -84,17 +91,21 @@ pub(super) enum Answer {
     Refused(String),
     /// The machine has stopped; the last lines it wrote.
     Died(String),
+    /// The host's file system can't be shown to the machine here, and why.
+    NoExport(String),
 }
 
 /// A testbed that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// What it was started as.
-    pub machine: super::Machine,
+    pub machine: Machine,
     /// The release of its kernel; empty until it is up.
     pub kernel: String,
     /// Commands that run in it now.
     pub sessions: usize,
+    /// Which build of duplex it is.
+    pub build: String,
 }
 
 /// What the agent tells the keeper.
@@ -152,7 +163,10 @@ pub(super) struct Start {
     /// Exports that the command shall find as open descriptors: what `/dev/fd/N` names.
     pub(super) descriptors: Vec<(i32, u64)>,
     /// What time is measured in.
-    pub(super) clock: super::Clock,
+    pub(super) clock: Clock,
+    /// Whether the root is a disk image. The files to be written are copies then, which are sent
+    /// back in the end.
+    pub(super) from_image: bool,
 }
 
 /// Where an export appears.
@@ -187,8 +201,10 @@ pub(super) enum ToClient {
     Stopped,
     /// The command could not be started; nothing ran.
     NotStarted { reason: String, kind: NotStarted },
+    /// The content of the written file with this number follows, on its own stream.
+    Written(usize),
     /// The command has ended, and all its output has been sent.
-    Ended { status: Ending, counts: Option<super::Counts> },
+    Ended { status: Ending, counts: Option<Counts> },
 }
 
 /// Why a command was not started; decides the exit status as in a shell.

@@ -21,12 +21,15 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::control::{Channel, listen_for_messages};
+use super::error::Error;
+use super::model::Clock;
 use super::random::random_bytes;
-use super::{Clock, Error};
 
 /// The control socket's name.
 const CONTROL: &str = "control";
 const LOCK: &str = "lock";
+/// Where copies are staged. Nothing is ever mounted below it.
+const STAGE: &str = "stage";
 
 /// The directory that holds a user's testbeds.
 #[derive(Debug)]
@@ -197,6 +200,11 @@ impl Instance {
         Channel::connect(self.directory.as_fd(), CONTROL)
     }
 
+    /// A place for files on their way into a disk image.
+    pub(super) fn stage(&self) -> PathBuf {
+        self.path.join(STAGE)
+    }
+
     /// Removes the place: no keeper came to live in it, or it has ended.
     pub(super) fn remove(&self) {
         // What can't be removed now, the next command's sweep finds.
@@ -206,8 +214,10 @@ impl Instance {
 
 /// Removes an instance's directory.
 ///
-/// Never by recursion: while the keeper lives, the user's own files are mounted below.
+/// Not by recursion, except where nothing is mounted: in the keeper's own eyes the user's files are
+/// below.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    gone(fs::remove_dir_all(path.join(STAGE)))?;
     remove_entries(&path.join("work"))?;
     remove_entries(path)?;
     gone(fs::remove_dir(path))

@@ -23,13 +23,15 @@ pub(super) enum Stream {
     Stderr = 3,
     /// What comes out of the command's terminal, echo included.
     Terminal = 4,
+    /// The content of a file that the command has written.
+    File = 5,
 }
 
 impl TryFrom<u8> for Stream {
     type Error = Error;
 
     fn try_from(byte: u8) -> Result<Self, Error> {
-        [Self::Control, Self::Stdin, Self::Stdout, Self::Stderr, Self::Terminal]
+        [Self::Control, Self::Stdin, Self::Stdout, Self::Stderr, Self::Terminal, Self::File]
             .into_iter()
             .find(|stream| *stream as u8 == byte)
             .ok_or(Error::Stream(byte))

@@ -63,6 +63,7 @@ pub fn open(path: &Path) -> Result<Kvm, Error> {
     let kvm = Kvm::new_with_path(&c_path).map_err(|error| match error.errno() {
         libc::ENOENT | libc::ENODEV | libc::ENXIO => Error::Missing(name.clone()),
         libc::EACCES | libc::EPERM => Error::Permission(name.clone()),
+        libc::EISDIR => Error::NotKvm(name.clone()),
         _ => Error::Open(name.clone(), error),
     })?;
     match kvm.get_api_version() {

@@ -68,6 +68,8 @@ pub const LEGACY_HOLE: Range = Range { start: 0xA_0000, end: 0xE_0000 };
 pub const ACPI_TABLES: Range = Range { start: 0xE_0000, end: 0x10_0000 };
 /// Where memory above the PC's first mebibyte starts; kernels go here or higher.
 pub const HIGH_RAM: u64 = MIB;
+/// How far the first page tables map memory one to one: the 64-bit entry must lie below.
+pub const FIRST_MAPPED: u64 = 4 * GIB;
 /// Below 4 GiB: no RAM from here on.
 pub const MMIO_HOLE: Range = Range { start: 3 * GIB, end: 4 * GIB };
 /// I/O APIC registers.

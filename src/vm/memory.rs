@@ -12,17 +12,25 @@ use vm_memory::{
     MemoryRegionAddress,
 };
 
-use super::layout::{self, PAGE};
+use super::layout::{self, GIB, MMIO_HOLE, PAGE};
 use crate::workload::MemorySize;
 
 /// What went wrong with guest memory.
 #[derive(Debug, Error)]
 pub enum Error {
+    /// More than the processors have addresses for.
+    #[error(
+        "{0} of guest memory is more than this host's processors can address ({2} bits): give at \
+         most {most}G with --memory", most = .1 / GIB
+    )]
+    Unaddressable(MemorySize, u64, u32),
     /// mmap(2) refused.
     #[error("the host cannot provide {0} of guest memory: {1}; give the guest less with --memory")]
     Allocate(MemorySize, String),
     /// KVM refused a memory slot.
-    #[error("KVM refuses guest memory at {0:#x} ({1} bytes): {2}")]
+    #[error(
+        "KVM refuses guest memory at {0:#x} ({1} bytes): {2}; give the guest less with --memory"
+    )]
     Slot(u64, u64, #[source] kvm_ioctls::Error),
     /// A mapping outside of guest memory or not page-aligned: checked by the boot plan.
     #[error("no file can be mapped at guest-physical {0:#x} ({1} bytes)")]
@@ -30,6 +38,20 @@ pub enum Error {
     /// The file system cannot map, or there are too many mappings.
     #[error("a file cannot be mapped into guest memory: {0}")]
     Map(#[source] io::Error),
+}
+
+/// Checks that processors with physical addresses of `address_bits` bits have one for every byte of
+/// a guest's memory, and for the hole in it.
+///
+/// # Errors
+/// [`Error::Unaddressable`].
+pub fn check(size: MemorySize, address_bits: u32) -> Result<(), Error> {
+    let addresses = 1_u64.checked_shl(address_bits).unwrap_or(u64::MAX);
+    let most = addresses.saturating_sub(MMIO_HOLE.size());
+    if size.bytes() > most {
+        return Err(Error::Unaddressable(size, most, address_bits));
+    }
+    Ok(())
 }
 
 /// Reserves address space for a guest's memory; the host provides pages as they are touched.
@@ -112,4 +134,17 @@ pub fn map_file(
         return Err(Error::Map(io::Error::last_os_error()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_its_hole_must_have_addresses() {
+        let fits = |size: &str, bits| check(size.parse().unwrap(), bits).is_ok();
+        assert!(fits("63G", 36) && !fits("64G", 36));
+        assert!(fits("1P", 52) && !fits("1P", 46));
+        assert!(fits("15P", 64), "no shift goes wrong on a processor that claims 64 bits");
+    }
 }

@@ -8,7 +8,7 @@ use kvm_bindings::{
     KVM_MP_STATE_UNINITIALIZED, KVM_VCPUEVENT_VALID_NMI_PENDING, Msrs, kvm_msr_entry,
 };
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
-use vm_memory::GuestMemoryMmap;
+use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
 use super::boot::plan::Entry;
@@ -49,6 +49,12 @@ pub struct Shared {
     pub end: Arc<EndSlot>,
     /// Boot phases.
     pub recorder: Arc<Recorder>,
+}
+
+impl Shared {
+    fn is_ram(&self, gpa: u64) -> bool {
+        self.memory.address_in_range(GuestAddress(gpa))
+    }
 }
 
 /// A vCPU that is ready to run.
@@ -150,6 +156,10 @@ impl Vcpu {
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
         match self.enter() {
+            // No device lives in RAM: KVM found no page there to read or write.
+            Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa) if shared.is_ram(gpa) => {
+                (Reason::Other, Some(End::Failed(Failure::Memory(id))))
+            }
             Exit::PortIn(port, size, data) => {
                 shared.bus.port_in(port, size, data);
                 (Reason::PortIn, None)
@@ -182,6 +192,7 @@ impl Vcpu {
             Exit::Fatal(cause) => {
                 let report = Report::new(id, cause, &self.fd, &shared.memory);
                 let end = match cause {
+                    _ if report.lost_memory() => End::Failed(Failure::Memory(id)),
                     Cause::TripleFault => End::TripleFault(report),
                     _ => End::KvmError(report),
                 };

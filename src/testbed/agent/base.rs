@@ -7,10 +7,10 @@ use std::os::unix::fs::symlink;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 
-use super::super::failure::{Failure, Step};
-use super::super::protocol::{DISK_ROOT, NAMED_TAG, ROOT_TAG};
 use super::mounting::{INERT, bring_along, make_directories, put};
-use super::{HOST, NAMED, PROGRAM, devices};
+use super::{HOST, NAMED, devices};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::{DISK_ROOT, NAMED_IN_IMAGE, NAMED_TAG, PROGRAM, ROOT_TAG};
 
 /// Where the new root is built, in the initramfs.
 const BASE: &str = "/root";
@@ -51,6 +51,8 @@ pub(super) fn switch() -> Result<(), Failure> {
     bring_along("/init", &program)?;
     if shared {
         put(NAMED_TAG, "virtiofs", &inside(NAMED), INERT, "")?;
+    } else {
+        bring_along(&inside(&format!("{HOST}/{NAMED_IN_IMAGE}")), &inside(NAMED))?;
     }
     // As switch_root does.
     chdir(BASE).step("enter the new root")?;

@@ -15,9 +15,6 @@ mod session;
 pub use pid1::main as agent;
 pub use session::main as session;
 
-/// Where the program itself can be found in the testbed, for commands that want to run it there.
-pub const PROGRAM: &str = "/run/duplex/bin/duplex";
-
 /// Where the files and directories that commands name are mounted, by number.
 const NAMED: &str = "/run/duplex/named";
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
-use super::super::failure::{Failure, Step};
-use super::super::initramfs::{MODULE_ORDER, MODULES};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::initramfs::{MODULE_ORDER, MODULES};
 
 /// Loads the modules that the initramfs brought, in the order it lists them.
 ///

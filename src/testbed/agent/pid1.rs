@@ -10,16 +10,16 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::reboot::{RebootMode, reboot};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
-use super::super::failure::{Failure, Step};
-use super::super::poll::set_nonblocking;
-use super::super::protocol::{NOTICE_PORT, Notice, SESSIONS, session_port};
 use super::{base, devices, modules};
 use crate::isolate::{Namespaces, Process, Program};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::poll::set_nonblocking;
+use crate::testbed::protocol::{NOTICE_PORT, Notice, SESSIONS, session_port};
 
 /// Runs as PID 1, until the machine is switched off from outside.
 pub fn main() -> ExitCode {
@@ -149,30 +149,28 @@ impl Server {
             };
             for event in &events[..count] {
                 match usize::try_from(event.data()).ok().filter(|i| *i < self.slots.len()) {
-                    Some(index) => self.client_changed(index)?,
+                    Some(index) => self.client_came(index, notices)?,
                     None => self.reap(children, notices)?,
                 }
             }
         }
     }
 
-    /// A client has come, gone, or sent something.
-    fn client_changed(&mut self, index: usize) -> Result<(), Failure> {
+    /// A client has come. Its session has the port to itself from now on: when two processes poll
+    /// one port, the driver may hand the data to the first without waking the second.
+    fn client_came(&mut self, index: usize, notices: &mut File) -> Result<(), Failure> {
         let slot = &mut self.slots[index];
-        match (&slot.session, slot.connected()?) {
-            (None, true) => {
+        if slot.session.is_some() || !slot.connected()? {
+            return Ok(());
+        }
+        self.epoll.delete(&slot.port).step("leave a port to its session")?;
+        match start_session(&slot.port) {
+            Ok(process) => slot.session = Some(process),
+            Err(failure) => {
                 // One session that can't be started must not take the others down.
-                match start_session(&slot.port) {
-                    Ok(process) => slot.session = Some(process),
-                    Err(failure) => eprintln!("duplex: {failure}"),
-                }
+                eprintln!("duplex: {failure}");
+                self.reset(index, notices)?;
             }
-            // The kernel takes the session's whole PID namespace down with its first process.
-            (Some(session), false) => match kill(session.pid(), Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(error).step("end a session"),
-            },
-            _ => {}
         }
         Ok(())
     }
@@ -196,9 +194,15 @@ impl Server {
 
     fn ended(&mut self, pid: Pid, notices: &mut File) -> Result<(), Failure> {
         let of_session = |slot: &Slot| slot.session.as_ref().is_some_and(|s| s.pid() == pid);
-        let Some(index) = self.slots.iter().position(of_session) else { return Ok(()) };
-        // Opened anew: the driver throws away what the old session left unread. The old one has
-        // to be closed before, for a port can be open only once.
+        match self.slots.iter().position(of_session) {
+            Some(index) => self.reset(index, notices),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a port ready for the next client. It is opened anew, for then the driver throws away
+    /// what was left unread; and closed before, for it can be open only once.
+    fn reset(&mut self, index: usize, notices: &mut File) -> Result<(), Failure> {
         let null = File::open("/dev/null").step("open /dev/null")?;
         let slot = &mut self.slots[index];
         slot.session = None;

@@ -1,6 +1,5 @@
 //! The client: a stand-in on the host for a command that runs in the testbed.
 
-mod files;
 mod relay;
 mod signals;
 mod streams;
@@ -9,17 +8,20 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use self::files::NamedFile;
 use self::relay::Relay;
 use self::streams::CallersStreams;
 use super::closure::find_program;
 use super::control::Channel;
-use super::launch::{Launched, Lifetime, launch};
+use super::error::Error;
+use super::files::{self, NamedFile};
+use super::lasting::find_lasting;
+use super::launch::{Ground, Lifetime, launch};
+use super::model::{Clock, Outcome, Session};
 use super::poll::Poll;
 use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, StreamKind};
 use super::random::random_bytes;
 use super::state::{Name, StateDirectory};
-use super::{Clock, Error, Outcome, Session};
+use super::{image, protocol};
 use crate::guest_images::Progress;
 
 /// Runs a command in the testbed as if it ran here: with this process's standard streams,
@@ -35,15 +37,45 @@ use crate::guest_images::Progress;
 pub fn run(session: &Session) -> Result<Outcome, Error> {
     let files = files::open_all(&session.writable, &session.inputs)?;
     let state = StateDirectory::open()?;
-    let clock = session.machine.clock;
-    if let Some(channel) = state.connect(clock)? {
-        return run_on(&channel, session, files);
+    if let Some(channel) = find_lasting(&state, session.machine.clock)? {
+        return Client { channel: &channel, session, files: &files, from_image: false }.run(None);
     }
     check_program(session)?;
+    match run_once(&state, session, &files, false) {
+        Err(Error::NoExport(reason)) => {
+            // Whoever closed stderr does not want to know.
+            let _ = writeln!(
+                io::stderr(),
+                "duplex: {reason}; using a disk image of what the command needs"
+            );
+            run_once(&state, session, &files, true)
+        }
+        other => other,
+    }
+}
+
+/// Runs the command in a testbed of its own.
+fn run_once(
+    state: &StateDirectory,
+    session: &Session,
+    files: &[NamedFile],
+    from_image: bool,
+) -> Result<Outcome, Error> {
     let progress = Progress::new("testbed");
-    let launched = launch_for_one(&state, session, &progress)?;
+    let instance = state.create(Name::Once)?;
+    // The name is random and new.
+    let instance = instance.ok_or_else(|| Error::Connection(ErrorKind::AlreadyExists.into()))?;
+    let ground = if from_image {
+        progress.step("making a disk image");
+        image::build(&instance.stage(), session, files).map(Ground::Image)
+    } else {
+        Ok(Ground::Export)
+    };
+    let ground = ground.inspect_err(|_| instance.remove())?;
+    let launched = launch(instance, &session.machine, Lifetime::Ephemeral, ground, &progress)?;
     progress.step("the machine boots");
-    let outcome = run_with(&launched.channel, session, files, progress);
+    let client = Client { channel: &launched.channel, session, files, from_image };
+    let outcome = client.run(Some(progress));
     launched.end();
     outcome
 }
@@ -54,7 +86,7 @@ fn check_program(session: &Session) -> Result<(), Error> {
     let Some(name) = session.argv.first() else {
         return Err(Error::NotFound("there is no command".into()));
     };
-    if std::path::Path::new(name).starts_with(super::PROGRAM) {
+    if std::path::Path::new(name).starts_with(protocol::PROGRAM) {
         return Ok(());
     }
     let search = session.env.iter().find(|(name, _)| name == "PATH").map(|(_, path)| &**path);
@@ -67,51 +99,80 @@ fn check_program(session: &Session) -> Result<(), Error> {
     })
 }
 
-fn launch_for_one(
-    state: &StateDirectory,
-    session: &Session,
-    progress: &Progress,
-) -> Result<Launched, Error> {
-    let instance = state.create(Name::Once)?;
-    // The name is random and new.
-    let instance = instance.ok_or_else(|| Error::Connection(ErrorKind::AlreadyExists.into()))?;
-    launch(instance, &session.machine, Lifetime::Ephemeral, progress)
+/// One command's way through a testbed.
+struct Client<'a> {
+    channel: &'a Channel,
+    session: &'a Session,
+    files: &'a [NamedFile],
+    from_image: bool,
 }
 
-fn run_on(channel: &Channel, session: &Session, files: Vec<NamedFile>) -> Result<Outcome, Error> {
-    run_with(channel, session, files, Progress::new("testbed"))
-}
+impl Client<'_> {
+    fn run(&self, progress: Option<Progress>) -> Result<Outcome, Error> {
+        let (exports, port) = self.attach()?;
+        // The spinner must be gone before the command says something.
+        drop(progress);
+        let mut port = File::from(port);
+        greet(&mut port, self.channel)?;
+        let streams = CallersStreams::take().map_err(Error::Connection)?;
+        let start = self.describe(&exports, &streams);
+        let clock = self.session.machine.clock;
+        Relay::new(port, self.channel, streams, self.files, clock).run(start)
+    }
 
-fn run_with(
-    channel: &Channel,
-    session: &Session,
-    files: Vec<NamedFile>,
-    progress: Progress,
-) -> Result<Outcome, Error> {
-    let (exports, port) = attach(channel, &files)?;
-    // The spinner must be gone before the command says something.
-    drop(progress);
-    let mut port = File::from(port);
-    greet(&mut port, channel)?;
-    let streams = CallersStreams::take().map_err(Error::Connection)?;
-    let start = describe(session, &files, &exports, &streams);
-    Relay::new(port, channel, streams, session.machine.clock).run(start)
-}
-
-/// Gets a session from the keeper: the numbers of the exports, and the port.
-fn attach(channel: &Channel, files: &[NamedFile]) -> Result<(Vec<u64>, OwnedFd), Error> {
-    let exports: Vec<Export> = files.iter().map(|file| file.export.clone()).collect();
-    let opened: Vec<_> = files.iter().map(|file| file.opened.as_fd()).collect();
-    channel.send(&Request::Attach(exports), &opened).map_err(Error::Connection)?;
-    match channel.receive().map_err(Error::Connection)? {
-        Some((Answer::Attached(exports), mut fds)) if exports.len() == files.len() => {
-            let port = fds.pop().ok_or_else(|| Error::Connection(ErrorKind::InvalidData.into()))?;
-            Ok((exports, port))
+    /// Gets a session from the keeper: the numbers of the exports, and the port.
+    fn attach(&self) -> Result<(Vec<u64>, OwnedFd), Error> {
+        // An image has the files already, by their numbers here.
+        let shown = if self.from_image { &[] } else { self.files };
+        let exports: Vec<Export> = shown.iter().map(|file| file.export.clone()).collect();
+        let opened: Vec<_> = shown.iter().map(|file| file.opened.as_fd()).collect();
+        self.channel.send(&Request::Attach(exports), &opened).map_err(Error::Connection)?;
+        match self.channel.receive().map_err(Error::Connection)? {
+            Some((Answer::Attached(exports), mut fds)) if exports.len() == shown.len() => {
+                let invalid = || Error::Connection(ErrorKind::InvalidData.into());
+                let port = fds.pop().ok_or_else(invalid)?;
+                let numbers = (0..).take(self.files.len()).collect();
+                Ok((if self.from_image { numbers } else { exports }, port))
+            }
+            Some((Answer::NoExport(reason), _)) => Err(Error::NoExport(reason)),
+            Some((Answer::Died(reason), _)) => Err(Error::Start { reason }),
+            Some((Answer::Refused(reason), _)) => Err(Error::Surroundings(reason)),
+            Some(_) => Err(Error::Connection(ErrorKind::InvalidData.into())),
+            None => Err(Error::Lost("its keeper has ended".into())),
         }
-        Some((Answer::Died(reason), _)) => Err(Error::Start { reason }),
-        Some((Answer::Refused(reason), _)) => Err(Error::Surroundings(reason)),
-        Some(_) => Err(Error::Connection(ErrorKind::InvalidData.into())),
-        None => Err(Error::Lost("its keeper has ended".into())),
+    }
+
+    fn describe(&self, exports: &[u64], streams: &CallersStreams) -> Start {
+        let mut mounts = Vec::new();
+        let mut descriptors = Vec::new();
+        for (file, export) in self.files.iter().zip(exports) {
+            mounts.extend(file.places.iter().map(|place| Mount {
+                export: *export,
+                at: place.clone(),
+                write: file.export.write,
+            }));
+            descriptors.extend(file.descriptor.map(|number| (number, *export)));
+        }
+        let mut kinds = streams.kinds();
+        if self.session.machine.clock == Clock::Instructions {
+            // A terminal's line discipline would be counted, and so would input that arrives
+            // while the command runs.
+            kinds = kinds.map(|kind| match kind {
+                StreamKind::Terminal => StreamKind::Pipe,
+                other => other,
+            });
+        }
+        Start {
+            argv: self.session.argv.clone(),
+            env: self.session.env.clone(),
+            cwd: self.session.cwd.clone(),
+            streams: kinds,
+            window: streams.window(),
+            mounts,
+            descriptors,
+            clock: self.session.machine.clock,
+            from_image: self.from_image,
+        }
     }
 }
 
@@ -152,42 +213,5 @@ fn last_words(channel: &Channel) -> String {
     match channel.receive() {
         Ok(Some((Answer::Died(reason) | Answer::Refused(reason), _))) => reason,
         _ => "its keeper has ended".into(),
-    }
-}
-
-fn describe(
-    session: &Session,
-    files: &[NamedFile],
-    exports: &[u64],
-    streams: &CallersStreams,
-) -> Start {
-    let mut mounts = Vec::new();
-    let mut descriptors = Vec::new();
-    for (file, export) in files.iter().zip(exports) {
-        mounts.extend(file.places.iter().map(|place| Mount {
-            export: *export,
-            at: place.clone(),
-            write: file.export.write,
-        }));
-        descriptors.extend(file.descriptor.map(|number| (number, *export)));
-    }
-    let mut kinds = streams.kinds();
-    if session.machine.clock == Clock::Instructions {
-        // A terminal's line discipline would be counted, and so would input that arrives while
-        // the command runs.
-        kinds = kinds.map(|kind| match kind {
-            StreamKind::Terminal => StreamKind::Pipe,
-            other => other,
-        });
-    }
-    Start {
-        argv: session.argv.clone(),
-        env: session.env.clone(),
-        cwd: session.cwd.clone(),
-        streams: kinds,
-        window: streams.window(),
-        mounts,
-        descriptors,
-        clock: session.machine.clock,
     }
 }

@@ -1,22 +1,24 @@
 //! Data and signals to and fro between this process and the command in the testbed.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::super::control::Channel;
-use super::super::outbox::Outbox;
-use super::super::poll::{Poll, Ready, set_nonblocking};
-use super::super::protocol::{NotStarted, Output, Start, StreamKind, ToAgent, ToClient};
-use super::super::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
-use super::super::{Clock, Error, Outcome};
 use super::last_words;
 use super::signals::{Arrived, Signals};
 use super::streams::CallersStreams;
 use crate::terminal::RawMode;
+use crate::testbed::control::Channel;
+use crate::testbed::error::Error;
+use crate::testbed::files::NamedFile;
+use crate::testbed::model::{Clock, Outcome};
+use crate::testbed::outbox::Outbox;
+use crate::testbed::poll::{Poll, Ready, set_nonblocking};
+use crate::testbed::protocol::{NotStarted, Output, Start, StreamKind, ToAgent, ToClient};
+use crate::testbed::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
 
 /// How often a background process looks whether it has become the foreground one: a shell's `fg`
 /// tells nobody about it when the job was running.
@@ -39,7 +41,10 @@ pub(super) struct Relay<'a> {
     decoder: Decoder,
     outbox: Outbox,
     streams: CallersStreams,
+    files: &'a [NamedFile],
     clock: Clock,
+    /// The file whose new content is arriving.
+    written: Option<File>,
     /// How much input the agent is ready to take.
     credit: usize,
     end: Option<Result<Outcome, Error>>,
@@ -50,6 +55,7 @@ impl<'a> Relay<'a> {
         port: File,
         channel: &'a Channel,
         streams: CallersStreams,
+        files: &'a [NamedFile],
         clock: Clock,
     ) -> Self {
         Self {
@@ -58,7 +64,9 @@ impl<'a> Relay<'a> {
             decoder: Decoder::new(REPLY_LIMIT),
             outbox: Outbox::default(),
             streams,
+            files,
             clock,
+            written: None,
             credit: 0,
             end: None,
         }
@@ -198,6 +206,11 @@ impl<'a> Relay<'a> {
             Stream::Terminal => &mut self.streams.terminal,
             Stream::Control => return self.obey_message(&frame.payload, signals, raw),
             Stream::Stdin => return Err(io::Error::other("the agent sent us input")),
+            Stream::File => {
+                let file = self.written.as_mut();
+                let file = file.ok_or_else(|| io::Error::other("content of no file"))?;
+                return file.write_all(&frame.payload);
+            }
         };
         if let Some(sink) = sink {
             sink.outbox.push(&frame.payload);
@@ -214,6 +227,7 @@ impl<'a> Relay<'a> {
         match wire::decode_message(payload).map_err(io::Error::other)? {
             ToClient::Credit(more) => self.credit = self.credit.saturating_add(more as usize),
             ToClient::Stopped => return self.stop_too(signals, raw),
+            ToClient::Written(number) => self.receive_file(number)?,
             ToClient::NotStarted { reason, kind } => {
                 self.end = Some(Err(match kind {
                     NotStarted::NotFound => Error::NotFound(reason),
@@ -222,10 +236,28 @@ impl<'a> Relay<'a> {
                 }));
             }
             ToClient::Ended { status, counts } => {
+                self.file_complete()?;
                 self.end = Some(Ok(Outcome { status: status.exit_status(), counts }));
             }
         }
         Ok(())
+    }
+
+    /// From a disk image, a file comes back as a whole. Only to files that were named for writing:
+    /// the other side may be in hostile hands.
+    fn receive_file(&mut self, number: usize) -> io::Result<()> {
+        self.file_complete()?;
+        let file = self.files.get(number).filter(|file| file.export.write);
+        let file = file.ok_or_else(|| io::Error::other("content of a file that was not named"))?;
+        let mut file = File::from(file.opened.try_clone()?);
+        file.set_len(0)?;
+        file.rewind()?;
+        self.written = Some(file);
+        Ok(())
+    }
+
+    fn file_complete(&mut self) -> io::Result<()> {
+        self.written.take().map_or(Ok(()), |file| file.sync_all())
     }
 
     /// The command has been stopped: so are we, until somebody continues us.

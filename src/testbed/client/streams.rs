@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use super::super::outbox::Outbox;
-use super::super::protocol::{Output, StreamKind};
 use crate::standard_streams;
 use crate::terminal::{WindowSize, window_size};
+use crate::testbed::outbox::Outbox;
+use crate::testbed::protocol::{Output, StreamKind};
 
 /// Standard input, output and error.
 pub(super) struct CallersStreams {

@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::failure::{Failure, Step};
 use crate::isolate::{self, Attributes};
+use crate::testbed::failure::{Failure, Step};
 
 /// Trees that describe this running system rather than what is installed on it. Devices, kernel
 /// knobs and the sockets of services stay here.
@@ -22,6 +22,7 @@ pub(super) struct Export(std::os::fd::OwnedFd);
 impl Export {
     /// Copies the whole tree of mounts and takes the rights away from the copy.
     pub(super) fn prepare() -> Result<Self, Failure> {
+        isolate::follow_only().step("separate the mounts from the host's")?;
         let tree = isolate::clone_tree(None, Path::new("/")).step("copy the tree of mounts")?;
         let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
         isolate::restrict(&tree, attributes).step("make the copied mounts read-only")?;

@@ -6,32 +6,77 @@ use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::super::control::{connect_stream, listen_for_streams};
-use super::super::failure::{Failure, Step};
-use super::super::poll::set_nonblocking;
-use super::super::protocol::SESSIONS;
 use super::Orders;
 use super::export::Export;
 use super::named::Named;
-use super::qemu::{Parts, Root, scratch_file};
+use super::notices::Notices;
+use super::qemu::{Parts, Root};
 use super::virtiofsd::Virtiofsd;
 use crate::isolate::{self, Attributes, Process};
+use crate::testbed::control::{connect_stream, listen_for_streams};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::poll::set_nonblocking;
+use crate::testbed::protocol::{self, SESSIONS};
+use crate::testbed::scratch::nameless_file;
 
 /// The size of the disk for I/O-limit tests, in bytes. It takes the room that is written to.
 const SCRATCH_SIZE: u64 = 1 << 30;
 
 /// A running machine and the keeper's connections to it.
 pub(super) struct RunningMachine {
-    /// QEMU and the file servers; when one ends, the machine has.
-    pub(super) processes: Vec<Process>,
+    /// QEMU.
+    pub(super) emulator: Process,
+    /// The file servers; when one ends, the machine is of no use any more.
+    pub(super) servers: Vec<Process>,
     /// What they write.
     pub(super) output: File,
     /// What the agent tells the keeper.
-    pub(super) notices: File,
+    pub(super) notices: Notices,
     /// Where the session sockets are.
-    pub(super) sockets: File,
+    sockets: File,
     /// The files that commands name, where there is an export for them.
-    pub(super) named: Option<Named>,
+    named: Option<Named>,
+}
+
+impl RunningMachine {
+    /// Shows files to the testbed and connects to a port: the connection, and the files' numbers.
+    ///
+    /// # Errors
+    /// In words for the user; nothing is shown then.
+    pub(super) fn open_session(
+        &mut self,
+        port: usize,
+        files: Vec<(protocol::Export, OwnedFd)>,
+    ) -> Result<(OwnedFd, Vec<u64>), String> {
+        let mut exports = Vec::new();
+        for (export, opened) in files {
+            let added = match &mut self.named {
+                Some(named) => named.add(&export, opened),
+                None => Err("this testbed has a disk image for a root".into()),
+            };
+            match added {
+                Ok(number) => exports.push(number),
+                Err(reason) => {
+                    self.withdraw(exports);
+                    return Err(format!("{}: {reason}", export.path.display()));
+                }
+            }
+        }
+        match connect_stream(self.sockets.as_fd(), &session_socket(port)) {
+            Ok(connection) => Ok((connection, exports)),
+            Err(error) => {
+                self.withdraw(exports);
+                Err(format!("the testbed's port {port} can't be reached: {error}"))
+            }
+        }
+    }
+
+    /// Hides files from the testbed again.
+    pub(super) fn withdraw(&mut self, exports: Vec<u64>) {
+        if let Some(named) = &mut self.named {
+            exports.into_iter().for_each(|export| named.remove(export));
+        }
+    }
 }
 
 /// The descriptors that become the machine's.
@@ -42,49 +87,53 @@ pub(super) struct Supplies {
 }
 
 /// The name of a session's socket.
-pub(super) fn session_socket(index: usize) -> String {
+fn session_socket(index: usize) -> String {
     format!("session.{index}")
 }
 
 const NOTICES: &str = "notices";
 
+/// Why the machine could not be started.
+pub(super) enum Problem {
+    /// The host's file system can't be shown to it.
+    Export(Failure),
+    /// Anything else.
+    Machine(Failure),
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self::Machine(failure)
+    }
+}
+
 /// Prepares everything and starts the machine.
-pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachine, Failure> {
+pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachine, Problem> {
     // (1) The view of the host, before anything of ours is mounted.
-    let export = match orders.virtiofsd {
-        Some(_) => {
-            isolate::follow_only().step("separate the mounts from the host's")?;
-            Some(Export::prepare()?)
-        }
-        None => None,
-    };
+    let export = orders.virtiofsd.as_ref().map(|_| Export::prepare()).transpose();
+    let export = export.map_err(Problem::Export)?;
     // (2) A place for directories and sockets; where it can be a mount, it leaves no trace.
     let work = orders.directory.join("work");
-    if orders.namespaces {
-        isolate::tmpfs(&work, Attributes::default()).step("mount the keeper's own directory")?;
+    if export.is_some() {
+        isolate::tmpfs(&work, Attributes::default())
+            .step("mount the keeper's own directory")
+            .map_err(Problem::Export)?;
     }
     let sockets = File::open(&work).step_with(|| format!("open {}", work.display()))?;
-    // (3) The file servers, each on a socket that QEMU is connected to beforehand.
     let (reader, writer) = std::io::pipe().step("make a pipe")?;
     set_nonblocking(&reader).step("set up the log")?;
     let log = OwnedFd::from(writer);
+    // (3) The file servers, each on a socket that QEMU is connected to beforehand.
     raise_file_limit()?;
-    let mut processes = Vec::new();
+    let mut servers = Vec::new();
     let mut named = None;
     let root = match (export, &orders.virtiofsd) {
         (Some(export), Some(virtiofsd)) => {
-            let tree = work.join("tree");
-            let entries = work.join("named");
-            for directory in [&tree, &entries] {
-                fs::create_dir(directory).step_with(|| format!("make {}", directory.display()))?;
-            }
-            export.attach(&tree)?;
-            let servers = Servers { virtiofsd, sockets: &sockets, log: &log };
-            let (tree_server, tree) = servers.start("tree.server", &tree)?;
-            let (named_server, named_socket) = servers.start("named.server", &entries)?;
-            processes.extend([tree_server, named_server]);
-            named = Some(Named::new(entries));
-            Root::Shared { tree, named: named_socket }
+            let starter = Servers { virtiofsd, sockets: &sockets, log: &log };
+            let shared = starter.start_both(export, &work).map_err(Problem::Export)?;
+            servers = shared.servers;
+            named = Some(shared.named);
+            shared.root
         }
         _ => Root::Disk(supplies.disk),
     };
@@ -99,18 +148,19 @@ pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachin
         machine: orders.machine.clone(),
         kernel: supplies.kernel,
         initramfs: supplies.initramfs,
-        scratch: scratch_file(SCRATCH_SIZE).step("make the scratch disk")?,
+        scratch: nameless_file(SCRATCH_SIZE).step("make the scratch disk")?,
         ports,
         root,
     };
-    processes.push(parts.start(null()?, &log).step("start QEMU")?);
+    let emulator = parts.start(null()?, &log).step("start QEMU")?;
     // (5) The agent's voice.
     let notices = connect_stream(sockets.as_fd(), NOTICES).step("connect to the machine")?;
     set_nonblocking(&notices).step("connect to the machine")?;
     Ok(RunningMachine {
-        processes,
+        emulator,
+        servers,
         output: OwnedFd::from(reader).into(),
-        notices: notices.into(),
+        notices: Notices::new(notices.into()),
         sockets,
         named,
     })
@@ -122,7 +172,29 @@ struct Servers<'a> {
     log: &'a OwnedFd,
 }
 
+/// The host's file system and the named files, served.
+struct Shared {
+    servers: Vec<Process>,
+    named: Named,
+    root: Root,
+}
+
 impl Servers<'_> {
+    fn start_both(&self, export: Export, work: &Path) -> Result<Shared, Failure> {
+        let (tree, entries) = (work.join("tree"), work.join("named"));
+        for directory in [&tree, &entries] {
+            fs::create_dir(directory).step_with(|| format!("make {}", directory.display()))?;
+        }
+        export.attach(&tree)?;
+        let (tree_server, tree) = self.start("tree.server", &tree)?;
+        let (named_server, named) = self.start("named.server", &entries)?;
+        Ok(Shared {
+            servers: vec![tree_server, named_server],
+            named: Named::new(entries),
+            root: Root::Shared { tree, named },
+        })
+    }
+
     /// Starts a file server; returns it with a connection to it.
     fn start(&self, socket: &str, directory: &Path) -> Result<(Process, OwnedFd), Failure> {
         let listener = listen_for_streams(self.sockets.as_fd(), socket).step("make a socket")?;

@@ -5,9 +5,12 @@
 //! and so do its sockets, which lie on a tmpfs there. What remains of a killed keeper is one small
 //! directory with a free lock, which the next command removes.
 
+mod clients;
 mod export;
 mod machine;
 mod named;
+mod notices;
+mod ports;
 mod qemu;
 mod serve;
 mod virtiofsd;
@@ -20,7 +23,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
-use super::Machine;
+use super::model::Machine;
 
 pub(super) use self::virtiofsd::Virtiofsd;
 
@@ -29,14 +32,15 @@ pub(super) use self::virtiofsd::Virtiofsd;
 pub(super) struct Orders {
     /// The instance's directory.
     pub(super) directory: PathBuf,
+    /// Which build of duplex the keeper is.
+    pub(super) build: String,
     /// The machine to run.
     pub(super) machine: Machine,
     /// The emulator.
     pub(super) qemu: PathBuf,
-    /// The file server; none when the root comes from a disk image.
+    /// The file server; none when the root comes from a disk image. With one the keeper has
+    /// namespaces of its own, without it must do without them.
     pub(super) virtiofsd: Option<Virtiofsd>,
-    /// Whether the keeper has namespaces of its own.
-    pub(super) namespaces: bool,
     /// Whether to end with the process that started it, or else to last.
     pub(super) ephemeral: bool,
 }

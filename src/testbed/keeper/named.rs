@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::super::protocol::Export;
 use crate::isolate::{self, Attributes};
+use crate::testbed::protocol::Export;
 
 /// How much of something that can't be mounted (a pipe, a file without a name) is copied.
 const COPY_LIMIT: u64 = 1 << 30;

@@ -1,12 +1,12 @@
 //! The emulated machine: QEMU's command line.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use super::super::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
-use super::super::{Clock, Machine};
 use crate::isolate::{Process, Program};
+use crate::testbed::model::{Clock, Machine};
+use crate::testbed::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
 
 /// What the machine's disk for I/O-limit tests has as its serial number.
 const SCRATCH_SERIAL: &str = "scratch";
@@ -127,18 +127,4 @@ impl CommandLine {
         self.words(&format!("-chardev socket,id={tag},fd={fd}"));
         self.words(&format!("-device vhost-user-fs-pci,chardev={tag},tag={tag},queue-size=1024"));
     }
-}
-
-/// An empty file of this size that has no name and takes no room until it is written to.
-pub(super) fn scratch_file(size: u64) -> io::Result<OwnedFd> {
-    use nix::fcntl::{OFlag, open};
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    use nix::sys::stat::Mode;
-    let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
-    // On disk where there is one; in memory where /var/tmp can't hold such a file.
-    let file = open("/var/tmp", flags, Mode::S_IRUSR | Mode::S_IWUSR)
-        .or_else(|_| memfd_create(c"duplex-scratch", MFdFlags::MFD_CLOEXEC))?;
-    let length = i64::try_from(size).map_err(|_| nix::errno::Errno::EFBIG)?;
-    nix::unistd::ftruncate(file.as_fd(), length)?;
-    Ok(file)
 }

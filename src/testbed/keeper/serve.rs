@@ -1,25 +1,27 @@
 //! The keeper's life: clients come and go, the machine runs or has stopped.
 
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use super::super::console_log::ConsoleLog;
-use super::super::control::{Channel, accept, connect_stream};
-use super::super::poll::{Poll, Ready};
-use super::super::protocol::{Answer, Export, Notice, Request, SESSIONS, Status};
-use super::super::state;
-use super::machine::{self, RunningMachine, Supplies, session_socket};
+use super::clients::{Client, Wish};
+use super::machine::{self, Problem, RunningMachine, Supplies};
+use super::ports::Ports;
 use super::{Inheritance, Orders};
 use crate::isolate;
+use crate::testbed::console_log::ConsoleLog;
+use crate::testbed::control::accept;
+use crate::testbed::poll::{Poll, Ready};
+use crate::testbed::protocol::{Answer, Notice, Request, SESSIONS, Status};
+use crate::testbed::state;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
-/// How long the machine may take to come up: it is ready after 5 s on an idle host.
+/// How long the machine may be silent before it is up: that takes 5 s on an idle host.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The most clients at once: some that wait beside all that run.
@@ -31,7 +33,7 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
     let supplies = Supplies { kernel, initramfs, disk };
     let state = match machine::start(&orders, supplies) {
         Ok(machine) => State::Starting(machine),
-        Err(failure) => State::Stopped { reason: failure.to_string(), told: false },
+        Err(problem) => State::Stopped { answer: answer_for(problem), told: false },
     };
     let mut keeper = Keeper {
         orders,
@@ -40,20 +42,19 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
         state,
         release: String::new(),
         log: ConsoleLog::default(),
-        notice_line: Vec::new(),
-        ports: (0..SESSIONS).map(|_| Port::Unknown).collect(),
+        ports: Ports::new(),
         clients: Vec::new(),
         ending: false,
     };
     while !keeper.is_done() {
         if let Err(error) = keeper.turn() {
-            keeper.stop(format!("the keeper cannot go on: {error}"));
+            keeper.stop(Answer::Died(format!("the keeper cannot go on: {error}")));
         }
     }
     // Whoever waits for the lock finds nothing left. What can't be removed here is swept by the
     // next command.
     let directory = keeper.orders.directory.clone();
-    if keeper.orders.namespaces {
+    if keeper.orders.virtiofsd.is_some() {
         let _ = isolate::detach(&directory.join("work"));
     }
     let _ = state::remove(&directory);
@@ -66,39 +67,7 @@ enum State {
     /// Commands can run.
     Up(RunningMachine),
     /// The machine has stopped or could not be started.
-    Stopped { reason: String, told: bool },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Port {
-    /// The agent has not opened it yet.
-    Unknown,
-    /// Free to use.
-    Idle,
-    /// Given to a client.
-    Taken,
-    /// The client has gone; the agent is cleaning up.
-    Closing,
-}
-
-struct Client {
-    channel: Channel,
-    wish: Wish,
-}
-
-enum Wish {
-    /// Not said yet.
-    Unknown,
-    /// To be told when the testbed is up.
-    Ready,
-    /// A session, with these files.
-    Session(Vec<(Export, OwnedFd)>),
-    /// It has one: the port, and the numbers of its exports.
-    Running { port: usize, exports: Vec<u64> },
-    /// It is waiting for us to end.
-    End,
-    /// It has its answer.
-    Nothing,
+    Stopped { answer: Answer, told: bool },
 }
 
 struct Keeper {
@@ -108,8 +77,7 @@ struct Keeper {
     state: State,
     release: String,
     log: ConsoleLog,
-    notice_line: Vec<u8>,
-    ports: Vec<Port>,
+    ports: Ports,
     clients: Vec<Client>,
     ending: bool,
 }
@@ -120,7 +88,8 @@ enum Source {
     Lifeline,
     Log,
     Notices,
-    Process,
+    Emulator,
+    Server,
     Client(usize),
 }
 
@@ -140,8 +109,11 @@ impl Keeper {
         let events = self.wait(limit)?;
         if events.is_empty() {
             match self.state {
-                State::Starting(_) => self
-                    .stop(format!("the machine did not come up within {} s", PATIENCE.as_secs())),
+                State::Starting(_) => {
+                    let silence = PATIENCE.as_secs();
+                    let reason = format!("the machine has said nothing for {silence} s");
+                    self.stop(Answer::Died(reason));
+                }
                 _ => self.ending = true,
             }
         }
@@ -151,11 +123,12 @@ impl Keeper {
                 Source::Lifeline => self.ending = true,
                 Source::Log => self.read_log()?,
                 Source::Notices => self.read_notices()?,
-                Source::Process => self.machine_stopped()?,
+                Source::Emulator => self.machine_stopped()?,
+                Source::Server => self.server_stopped()?,
                 Source::Client(index) => self.client_spoke(index, ready)?,
             }
         }
-        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        self.clients.retain(|client| !client.is_done());
         self.grant_wishes()
     }
 
@@ -183,9 +156,10 @@ impl Keeper {
         }
         if let Some(machine) = self.machine() {
             poll.add(Source::Log, &machine.output, true, false);
-            poll.add(Source::Notices, &machine.notices, true, false);
-            for process in &machine.processes {
-                poll.add(Source::Process, process, true, false);
+            poll.add(Source::Notices, machine.notices.file(), true, false);
+            poll.add(Source::Emulator, &machine.emulator, true, false);
+            for server in &machine.servers {
+                poll.add(Source::Server, server, true, false);
             }
         }
         for (index, client) in self.clients.iter().enumerate() {
@@ -196,7 +170,7 @@ impl Keeper {
 
     fn accept(&mut self) -> io::Result<()> {
         if let Some(channel) = accept(&self.listener)? {
-            self.clients.push(Client { channel, wish: Wish::Unknown });
+            self.clients.push(Client::new(channel));
         }
         Ok(())
     }
@@ -210,7 +184,10 @@ impl Keeper {
         let request = match (&client.wish, client.channel.receive()) {
             (Wish::Unknown, Ok(Some(request))) => request,
             // Gone, or it has said something out of turn: either way it gets no more.
-            _ => return Ok(self.dismiss(index)),
+            _ => {
+                self.dismiss(index);
+                return Ok(());
+            }
         };
         let (request, mut fds): (Request, _) = request;
         self.clients[index].wish = match request {
@@ -224,13 +201,13 @@ impl Keeper {
                 Wish::End
             }
             Request::Status => {
-                let running = |client: &&Client| matches!(client.wish, Wish::Running { .. });
                 let status = Answer::Status(Status {
                     machine: self.orders.machine.clone(),
                     kernel: self.release.clone(),
-                    sessions: self.clients.iter().filter(running).count(),
+                    sessions: self.clients.iter().filter(|client| client.is_running()).count(),
+                    build: self.orders.build.clone(),
                 });
-                tell(&self.clients[index].channel, &status, None);
+                self.clients[index].tell(&status);
                 Wish::Nothing
             }
         };
@@ -241,9 +218,9 @@ impl Keeper {
     fn dismiss(&mut self, index: usize) {
         let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
         if let Wish::Running { port, exports } = wish {
-            self.ports[port] = Port::Closing;
-            if let Some(named) = self.machine_mut().and_then(|machine| machine.named.as_mut()) {
-                exports.into_iter().for_each(|export| named.remove(export));
+            self.ports.release(port);
+            if let Some(machine) = self.machine_mut() {
+                machine.withdraw(exports);
             }
         }
     }
@@ -253,19 +230,19 @@ impl Keeper {
         for index in 0..self.clients.len() {
             match (&self.state, &self.clients[index].wish) {
                 (State::Up(_), Wish::Ready) => {
-                    tell(&self.clients[index].channel, &Answer::Ready, None);
+                    self.clients[index].tell(&Answer::Ready);
                     self.clients[index].wish = Wish::Nothing;
                 }
                 (State::Up(_), Wish::Session(_)) => {
-                    if let Some(port) = self.ports.iter().position(|port| *port == Port::Idle) {
-                        self.start_session(index, port)?;
+                    if let Some(port) = self.ports.idle() {
+                        self.start_session(index, port);
                     }
                 }
                 (
-                    State::Stopped { reason, .. },
+                    State::Stopped { answer, .. },
                     Wish::Ready | Wish::Session(_) | Wish::Running { .. },
                 ) => {
-                    tell(&self.clients[index].channel, &Answer::Died(reason.clone()), None);
+                    self.clients[index].tell(answer);
                     self.clients[index].wish = Wish::Nothing;
                     if let State::Stopped { told, .. } = &mut self.state {
                         *told = true;
@@ -274,47 +251,23 @@ impl Keeper {
                 _ => {}
             }
         }
-        self.clients.retain(|client| !matches!(client.wish, Wish::Nothing));
+        self.clients.retain(|client| !client.is_done());
         Ok(())
     }
 
-    fn start_session(&mut self, index: usize, port: usize) -> io::Result<()> {
+    fn start_session(&mut self, index: usize, port: usize) {
         let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
-        let Wish::Session(files) = wish else { return Ok(()) };
-        let mut exports = Vec::new();
-        let mut refusal = None;
-        let Some(machine) = self.machine_mut() else { return Ok(()) };
-        for (export, opened) in files {
-            let added = match &mut machine.named {
-                Some(named) => named.add(&export, opened),
-                None => Err("this testbed has a disk image for a root".into()),
-            };
-            match added {
-                Ok(number) => exports.push(number),
-                Err(reason) => {
-                    refusal = Some(format!("{}: {reason}", export.path.display()));
-                    break;
-                }
+        let (Wish::Session(files), Some(machine)) = (wish, self.machine_mut()) else { return };
+        let opened = machine.open_session(port, files);
+        let client = &mut self.clients[index];
+        match opened {
+            Ok((connection, exports)) => {
+                client.hand_over(&Answer::Attached(exports.clone()), &connection);
+                client.wish = Wish::Running { port, exports };
+                self.ports.take(port);
             }
+            Err(reason) => client.tell(&Answer::Refused(reason)),
         }
-        let connection = connect_stream(machine.sockets.as_fd(), &session_socket(port));
-        let refusal = refusal.or_else(|| connection.as_ref().err().map(ToString::to_string));
-        match (refusal, connection) {
-            (None, Ok(connection)) => {
-                let answer = Answer::Attached(exports.clone());
-                tell(&self.clients[index].channel, &answer, Some(&connection));
-                self.ports[port] = Port::Taken;
-                self.clients[index].wish = Wish::Running { port, exports };
-            }
-            (refusal, _) => {
-                if let Some(named) = &mut machine.named {
-                    exports.into_iter().for_each(|export| named.remove(export));
-                }
-                let reason = refusal.unwrap_or_default();
-                tell(&self.clients[index].channel, &Answer::Refused(reason), None);
-            }
-        }
-        Ok(())
     }
 
     fn read_log(&mut self) -> io::Result<()> {
@@ -325,24 +278,12 @@ impl Keeper {
     }
 
     fn read_notices(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 4096];
         let Some(machine) = self.machine_mut() else { return Ok(()) };
-        match machine.notices.read(&mut buffer) {
-            // QEMU closes its end when it ends, and that is noticed by itself.
-            Ok(0) => return self.machine_stopped(),
-            Ok(count) => self.notice_line.extend_from_slice(&buffer[..count]),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        while let Some(end) = self.notice_line.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.notice_line.drain(..=end).collect();
-            match serde_json::from_slice(&line) {
-                Ok(notice) => self.heed(notice),
-                Err(error) => self.stop(format!("the agent said something strange: {error}")),
-            }
-        }
-        if self.notice_line.len() > 64 << 10 {
-            self.stop("the agent talks without end".into());
+        match machine.notices.read() {
+            // QEMU closes its end when it ends.
+            Ok(None) => self.machine_stopped()?,
+            Ok(Some(notices)) => notices.into_iter().for_each(|notice| self.heed(notice)),
+            Err(error) => self.stop(Answer::Died(format!("its agent can't be heard: {error}"))),
         }
         Ok(())
     }
@@ -351,52 +292,63 @@ impl Keeper {
         match notice {
             Notice::Ready(release) => {
                 self.release = release.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
-                let stopped = State::Stopped { reason: String::new(), told: false };
+                let nothing = Answer::Died(String::new());
+                let stopped = State::Stopped { answer: nothing, told: false };
                 self.state = match std::mem::replace(&mut self.state, stopped) {
                     State::Starting(machine) => State::Up(machine),
                     other => other,
                 };
             }
-            Notice::Idle(index) => {
-                let Some(port) = self.ports.get_mut(index) else { return };
-                let taken = *port == Port::Taken;
-                *port = Port::Idle;
-                if taken {
-                    self.session_broke(index);
+            Notice::Idle(port) => {
+                if self.ports.ready(port) {
+                    self.session_broke(port);
                 }
             }
-            Notice::Failed(reason) => self.stop(reason),
+            Notice::Failed(reason) => self.stop(Answer::Died(reason)),
         }
     }
 
     /// The agent has closed a session that its client is still in.
-    fn session_broke(&mut self, broken: usize) {
-        let of_port =
-            |client: &Client| matches!(client.wish, Wish::Running { port, .. } if port == broken);
-        if let Some(index) = self.clients.iter().position(of_port) {
+    fn session_broke(&mut self, port: usize) {
+        if let Some(index) = self.clients.iter().position(|client| client.is_on(port)) {
             let answer = Answer::Refused("the testbed's session ended by itself".into());
-            tell(&self.clients[index].channel, &answer, None);
+            self.clients[index].tell(&answer);
             self.dismiss(index);
-            self.ports[broken] = Port::Idle;
+            self.ports.ready(port);
         }
     }
 
-    /// QEMU or a file server has ended, or is about to.
+    /// QEMU has ended, or is about to.
     fn machine_stopped(&mut self) -> io::Result<()> {
-        self.read_log()?;
-        let last_lines = self.log.last_lines();
-        self.stop(match last_lines.as_str() {
-            "" => "the emulated machine stopped without a word".into(),
-            lines => format!("the emulated machine stopped:\n{lines}"),
+        let last_lines = self.last_lines()?;
+        self.stop(Answer::Died(format!("the emulated machine stopped{last_lines}")));
+        Ok(())
+    }
+
+    /// A file server has ended. One that does not even start can't run here.
+    fn server_stopped(&mut self) -> io::Result<()> {
+        let last_lines = self.last_lines()?;
+        let reason = format!("virtiofsd has ended{last_lines}");
+        self.stop(match self.state {
+            State::Starting(_) => Answer::NoExport(reason),
+            _ => Answer::Died(reason),
         });
         Ok(())
     }
 
-    fn stop(&mut self, reason: String) {
+    fn last_lines(&mut self) -> io::Result<String> {
+        self.read_log()?;
+        Ok(match self.log.last_lines().as_str() {
+            "" => " without a word".into(),
+            lines => format!(":\n{lines}"),
+        })
+    }
+
+    fn stop(&mut self, answer: Answer) {
         if matches!(self.state, State::Stopped { .. }) {
             return;
         }
-        self.state = State::Stopped { reason, told: false };
+        self.state = State::Stopped { answer, told: false };
         // As PID 1 of a namespace, or as the parent of those that end with us.
         while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             if status.pid().is_none() {
@@ -406,8 +358,9 @@ impl Keeper {
     }
 }
 
-/// Tells a client something. One that does not listen is noticed when its connection closes.
-fn tell(channel: &Channel, answer: &Answer, fd: Option<&OwnedFd>) {
-    let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
-    let _ = channel.send(answer, &fds);
+fn answer_for(problem: Problem) -> Answer {
+    match problem {
+        Problem::Export(failure) => Answer::NoExport(failure.to_string()),
+        Problem::Machine(failure) => Answer::Died(failure.to_string()),
+    }
 }

@@ -1,11 +1,13 @@
 //! virtiofsd, the program that serves a directory to the emulated machine.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use crate::isolate::{Process, Program};
@@ -33,6 +35,9 @@ const PLACES: [(&str, Dialect); 2] =
 /// The descriptor on which it finds its listening socket.
 const SOCKET: &str = "3";
 
+/// A library that makes virtiofsd do without O_NOATIME; see its source.
+const WITHOUT_NOATIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/without_noatime.so"));
+
 impl Virtiofsd {
     /// Looks for one.
     pub(in crate::testbed) fn find() -> Option<Self> {
@@ -50,8 +55,18 @@ impl Virtiofsd {
         null: OwnedFd,
         log: &OwnedFd,
     ) -> io::Result<Process> {
+        let mut descriptors = vec![null, log.try_clone()?, log.try_clone()?, socket];
+        let mut environment = Vec::new();
+        if !owns_everything()? {
+            environment.push(("LD_PRELOAD", format!("/proc/self/fd/{}", descriptors.len())));
+            let library = memfd_create(c"without_noatime.so", MFdFlags::MFD_CLOEXEC)?;
+            let mut library = File::from(library);
+            library.write_all(WITHOUT_NOATIME)?;
+            descriptors.push(library.into());
+        }
         Program::new(&self.path, self.arguments(directory))?
-            .descriptors(vec![null, log.try_clone()?, log.try_clone()?, socket])
+            .env(environment)?
+            .descriptors(descriptors)
             .dies_with_parent()
             .spawn()
     }
@@ -94,6 +109,12 @@ impl Virtiofsd {
         arguments.extend(["--rlimit-nofile=0".into(), format!("--fd={SOCKET}").into()]);
         arguments
     }
+}
+
+/// Whether all users' files are in our power: in a user namespace with a single user they are not.
+fn owns_everything() -> io::Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_whitespace().nth(2).is_some_and(|count| count != "1"))
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -1,16 +1,15 @@
 //! A kernel file: recognised by its content, never by its name, and checked before it is used.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Seek};
 use std::path::Path;
 
 use thiserror::Error;
 
 use super::bzimage::{self, BzImage};
 use super::elf::{self, ElfImage};
-use super::source::ReadAt;
-use super::unpack::{self, Compression};
+use super::source::{ReadAt, describe, open_at_once};
+use super::unpack::{self, Compression, MAX_UNPACKED};
 
 /// A kernel that is fit to be loaded.
 pub struct Kernel {
@@ -52,9 +51,15 @@ pub enum Error {
     /// Damaged or oversized compressed data.
     #[error(transparent)]
     Unpack(#[from] unpack::Error),
-    /// Compressed data inside of compressed data, or no kernel in it.
-    #[error("it unpacks ({0:?}) to something that is no kernel (it starts with {1})")]
+    /// No kernel in it.
+    #[error("its {0} data unpacks to something that is no kernel (it starts with {1})")]
     UnknownInside(Compression, String),
+    /// Compressed data inside of compressed data.
+    #[error("its {0} data unpacks to {1} data: unpack one of them by hand")]
+    CompressedTwice(Compression, Compression),
+    /// Nothing in it.
+    #[error("its {0} data unpacks to nothing")]
+    EmptyInside(Compression),
     /// An ELF that cannot be booted.
     #[error(transparent)]
     Elf(#[from] elf::Error),
@@ -69,15 +74,9 @@ impl Kernel {
     /// # Errors
     /// Whatever makes it unfit to be loaded.
     pub fn open(path: &Path) -> Result<Kernel, Error> {
-        // Not blocking: a FIFO without a writer would wait for ever here.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(Error::Open)?;
-        let kind = file.metadata().map_err(Error::Read)?;
-        if !kind.is_file() {
-            return Err(Error::NotAFile(if kind.is_dir() { "a directory" } else { "special" }));
+        let (file, metadata) = open_at_once(path).map_err(Error::Open)?;
+        if !metadata.is_file() {
+            return Err(Error::NotAFile(describe(metadata.file_type())));
         }
         Kernel::from_file(file)
     }
@@ -87,18 +86,33 @@ impl Kernel {
     /// # Errors
     /// As [`Kernel::open`].
     pub fn from_file(file: File) -> Result<Kernel, Error> {
+        Kernel::from_file_within(file, MAX_UNPACKED)
+    }
+
+    /// The same for a kernel that may unpack to at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`].
+    pub fn from_file_within(file: File, limit: u64) -> Result<Kernel, Error> {
         let head = read_head(&file)?;
         if head.is_empty() {
             return Err(Error::Empty);
         }
-        let Some(compression) = Compression::recognise(&head) else {
+        let Some(outer) = Compression::recognise(&head) else {
             let format = recognise(&file, &head)?.ok_or_else(|| Error::Unknown(show(&head)))?;
             return Ok(Kernel { file, format });
         };
-        let file = unpack::unpack(file, compression)?;
+        (&file).rewind().map_err(Error::Read)?;
+        let file = unpack::unpack(file, outer, limit)?;
         let head = read_head(&file)?;
-        let format = recognise(&file, &head)?
-            .ok_or_else(|| Error::UnknownInside(compression, show(&head)))?;
+        if head.is_empty() {
+            return Err(Error::EmptyInside(outer));
+        }
+        if let Some(inner) = Compression::recognise(&head) {
+            return Err(Error::CompressedTwice(outer, inner));
+        }
+        let format =
+            recognise(&file, &head)?.ok_or_else(|| Error::UnknownInside(outer, show(&head)))?;
         Ok(Kernel { file, format })
     }
 }
@@ -125,8 +139,57 @@ fn read_head(file: &File) -> Result<Vec<u8>, Error> {
     Ok(head)
 }
 
-/// The first bytes, for a person.
+/// The first bytes, for a person: as text where they are text.
 fn show(head: &[u8]) -> String {
     let shown = head.get(..8).unwrap_or(head);
-    shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+    match std::str::from_utf8(shown) {
+        Ok(text) if !text.contains(|c: char| c.is_control() && c != '\n') => {
+            format!("the text {text:?}")
+        }
+        _ => shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::packed::{FORMATS, gzip, xz};
+    use super::super::samples::{self, Elf};
+    use super::*;
+    use std::io::Write;
+
+    fn opened(bytes: &[u8]) -> Result<Kernel, Error> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Kernel::from_file(file)
+    }
+
+    #[test]
+    fn kernels_are_recognised_by_their_content() {
+        let elf = Elf::kernel(vec![0xF4; 64]).build();
+        let bzimage = samples::BzImage::kernel(vec![0xF4; 0x1000]).build();
+        assert!(matches!(opened(&elf).unwrap().format, Format::Elf(_)));
+        assert!(matches!(opened(&bzimage).unwrap().format, Format::BzImage(_)));
+        for (format, pack) in FORMATS {
+            assert!(matches!(opened(&pack(&elf)).unwrap().format, Format::Elf(_)), "{format}");
+            let image = opened(&pack(&bzimage)).unwrap();
+            assert!(matches!(image.format, Format::BzImage(_)), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_kernel_says_what_it_is() {
+        assert!(matches!(opened(b""), Err(Error::Empty)));
+        assert!(matches!(opened(b"text"), Err(Error::Unknown(_))));
+        assert!(matches!(opened(&gzip(b"text")), Err(Error::UnknownInside(..))));
+        assert!(matches!(opened(&gzip(b"")), Err(Error::EmptyInside(_))));
+        assert!(matches!(opened(&gzip(&xz(b"text"))), Err(Error::CompressedTwice(..))));
+    }
+
+    #[test]
+    fn first_bytes_are_shown_as_text_only_where_they_are_text() {
+        assert_eq!(show(b"#!/bin/sh\n"), r##"the text "#!/bin/s""##);
+        assert_eq!(show(b"a\nb"), r#"the text "a\nb""#);
+        assert_eq!(show(&[0x1B, b'c']), "1b 63");
+        assert_eq!(show(&[0xFF; 9]), "ff ff ff ff ff ff ff ff");
+    }
 }

@@ -4,6 +4,7 @@
 pub mod acpi;
 pub mod bzimage;
 pub mod elf;
+pub mod initrd;
 pub mod kernel;
 pub mod load;
 pub mod mp_table;
@@ -13,3 +14,7 @@ pub mod registers;
 pub mod source;
 pub mod unpack;
 pub mod zero_page;
+
+#[cfg(test)]
+#[path = "../../../tests/samples/mod.rs"]
+mod samples;

@@ -2,16 +2,15 @@
 //! conflict found, before there is a VM.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use linux_loader::bootparam::setup_header;
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use thiserror::Error;
 
 use super::bzimage::{self, BzImage};
+use super::initrd::{self, Initrd};
 use super::kernel::{Format, Kernel};
-use crate::vm::layout::{self, CMDLINE, HIGH_RAM, PAGE, Range};
+use crate::vm::layout::{self, CMDLINE, FIRST_MAPPED, Range};
 use crate::workload::{Cmdline, MemorySize};
 
 /// Linux's COMMAND_LINE_SIZE on x86, less the NUL: the longest line that an ELF kernel takes.
@@ -39,14 +38,6 @@ pub struct Piece {
     pub size: u64,
 }
 
-/// The initial RAM disk, opened and placed.
-pub struct Initrd {
-    /// Its bytes: the file itself, or a copy of what a pipe held.
-    pub file: File,
-    /// Where it goes: page-aligned, as high as the kernel allows.
-    pub gpa: Range,
-}
-
 /// What to put where, and how to start.
 pub struct Plan {
     /// The kernel's bytes.
@@ -65,13 +56,19 @@ pub struct Plan {
     pub memory: MemorySize,
 }
 
-/// Why kernel, initrd, command line and memory do not go together.
+/// Why a kernel has no place in the guest's memory. The caller names the kernel.
 #[derive(Debug, Error)]
-pub enum Error {
+pub enum Misfit {
+    /// A segment where no guest has RAM.
+    #[error(
+        "its segment at {:#x}–{:#x} lies between 3 and 4 GiB, where no guest has memory: check how \
+         it was linked", .0.start, .0.end
+    )]
+    SegmentInHole(Range),
     /// A segment where there is no RAM.
     #[error(
-        "the kernel's segment at {start:#x}–{end:#x} lies outside of the guest's memory of \
-         {memory} (no RAM from 3 to 4 GiB): give it more with --memory, or check how it was linked"
+        "its segment at {start:#x}–{end:#x} lies outside of the guest's memory of {memory}: give it \
+         more with --memory, or check how it was linked"
     )]
     SegmentOutside {
         /// First address.
@@ -81,50 +78,37 @@ pub enum Error {
         /// The guest's memory.
         memory: MemorySize,
     },
-    /// A bzImage that finds no room.
-    #[error("the kernel: {0}")]
-    BzImage(#[from] bzimage::Error),
-    /// The initrd cannot be opened or read.
-    #[error("it cannot be read: {0}")]
-    InitrdRead(#[source] io::Error),
-    /// A directory.
-    #[error("it is a directory: give a file (a cpio archive, compressed or not)")]
-    InitrdDirectory,
-    /// Not one byte in it.
-    #[error("it is empty")]
-    InitrdEmpty,
-    /// No gap between kernel and limit.
+    /// An ELF without a PVH note, linked too high for its 64-bit entry.
     #[error(
-        "its {size} bytes do not fit into the guest's memory of {memory} beside the \
-         kernel: give more with --memory"
+        "its entry point {0:#x} lies above 4 GiB, where no boot protocol reaches: check how it was \
+         linked"
     )]
-    InitrdTooLarge {
-        /// Bytes in the initrd (for a pipe: read so far).
-        size: u64,
-        /// The guest's memory.
-        memory: MemorySize,
-    },
+    EntryTooHigh(u64),
+    /// A bzImage that finds no room.
+    #[error(transparent)]
+    BzImage(#[from] bzimage::Error),
+}
+
+/// Why kernel, initrd, command line and memory do not go together.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A kernel that has no place.
+    #[error("the kernel does not fit: {0}")]
+    Kernel(#[from] Misfit),
+    /// An initrd that cannot be read or placed.
+    #[error("initrd {}: {}", .0.display(), .1)]
+    Initrd(PathBuf, #[source] initrd::Error),
     /// Longer than the kernel takes.
-    #[error("the kernel command line has {length} bytes; this kernel takes at most {limit}")]
+    #[error(
+        "the kernel command line has {length} bytes and this kernel takes at most {limit}: shorten \
+         --cmdline"
+    )]
     CmdlineTooLong {
         /// Its length without the NUL.
         length: usize,
         /// The longest that this kernel takes.
         limit: usize,
     },
-}
-
-impl Error {
-    /// Whether the initrd, rather than the kernel, is to blame.
-    pub fn is_about_initrd(&self) -> bool {
-        matches!(
-            self,
-            Error::InitrdRead(_)
-                | Error::InitrdDirectory
-                | Error::InitrdEmpty
-                | Error::InitrdTooLarge { .. }
-        )
-    }
 }
 
 impl Plan {
@@ -145,6 +129,9 @@ impl Plan {
                 let entry = image.pvh_entry.map_or(Entry::Linux64(image.entry), Entry::Pvh);
                 let taken: Vec<Range> = image.segments.iter().map(|segment| segment.gpa).collect();
                 check_in_ram(&taken, &ram, memory)?;
+                if let Entry::Linux64(address @ FIRST_MAPPED..) = entry {
+                    return Err(Misfit::EntryTooHigh(address).into());
+                }
                 let pieces = image.segments.iter().map(|segment| Piece {
                     gpa: segment.gpa.start,
                     offset: segment.offset,
@@ -154,7 +141,7 @@ impl Plan {
             }
             Format::BzImage(image) => {
                 let BzImage { header, code_offset, code_size } = *image;
-                let place = image.place(&ram)?;
+                let place = image.place(&ram).map_err(Misfit::from)?;
                 let piece = Piece { gpa: place.start, offset: code_offset, size: code_size };
                 let entry = Entry::Linux64(BzImage::entry(place.start));
                 (vec![piece], entry, vec![place], Some(header))
@@ -165,15 +152,22 @@ impl Plan {
             Some(header) => u64::from(header.initrd_addr_max) + 1,
             None => layout::MMIO_HOLE.start,
         };
-        let initrd =
-            initrd.map(|path| Initrd::open(path, &taken, &ram, limit, memory)).transpose()?;
+        let initrd = initrd
+            .map(|path| {
+                Initrd::open(path, &taken, &ram, limit, memory)
+                    .map_err(|error| Error::Initrd(path.to_owned(), error))
+            })
+            .transpose()?;
         Ok(Plan { kernel: file, pieces, entry, setup_header, initrd, cmdline, memory })
     }
 }
 
-fn check_in_ram(segments: &[Range], ram: &[Range], memory: MemorySize) -> Result<(), Error> {
+fn check_in_ram(segments: &[Range], ram: &[Range], memory: MemorySize) -> Result<(), Misfit> {
     match segments.iter().find(|segment| !ram.iter().any(|ram| ram.contains(**segment))) {
-        Some(&Range { start, end }) => Err(Error::SegmentOutside { start, end, memory }),
+        Some(&segment) if segment.overlaps(layout::MMIO_HOLE) => {
+            Err(Misfit::SegmentInHole(segment))
+        }
+        Some(&Range { start, end }) => Err(Misfit::SegmentOutside { start, end, memory }),
         None => Ok(()),
     }
 }
@@ -189,102 +183,65 @@ fn check_cmdline(cmdline: &Cmdline, header: Option<&setup_header>) -> Result<(),
     if length > limit { Err(Error::CmdlineTooLong { length, limit }) } else { Ok(()) }
 }
 
-impl Initrd {
-    /// Opens the initrd and places it as high as possible below `limit` and 4 GiB, clear of `taken`.
-    fn open(
-        path: &Path,
-        taken: &[Range],
-        ram: &[Range],
-        limit: u64,
-        memory: MemorySize,
-    ) -> Result<Initrd, Error> {
-        let file = File::open(path).map_err(Error::InitrdRead)?;
-        let kind = file.metadata().map_err(Error::InitrdRead)?;
-        if kind.is_dir() {
-            return Err(Error::InitrdDirectory);
-        }
-        let (file, size) = if kind.is_file() { (file, kind.len()) } else { buffer(file, memory)? };
-        if size == 0 {
-            return Err(Error::InitrdEmpty);
-        }
-        let low = ram.first().map_or(0, |low| low.end);
-        let gpa = highest_gap(size, low.min(limit), taken)
-            .ok_or(Error::InitrdTooLarge { size, memory })?;
-        Ok(Initrd { file, gpa })
-    }
-}
-
-/// Reads a pipe or device to its end, into an anonymous file of at most the guest's memory.
-fn buffer(source: File, memory: MemorySize) -> Result<(File, u64), Error> {
-    let file = memfd_create("duplex-initrd", MFdFlags::MFD_CLOEXEC)
-        .map_err(|errno| Error::InitrdRead(errno.into()))?;
-    let mut file = File::from(file);
-    let limit = memory.bytes();
-    let size = io::copy(&mut source.take(limit + 1), &mut file).map_err(Error::InitrdRead)?;
-    file.flush().map_err(Error::InitrdRead)?;
-    if size > limit { Err(Error::InitrdTooLarge { size, memory }) } else { Ok((file, size)) }
-}
-
-/// The highest page-aligned gap of `size` bytes between 1 MiB and `limit`, clear of `taken`, which
-/// is sorted.
-fn highest_gap(size: u64, limit: u64, taken: &[Range]) -> Option<Range> {
-    let mut ceiling = limit;
-    for taken in taken
-        .iter()
-        .rev()
-        .filter(|range| range.start < limit)
-        .chain(&[Range { start: HIGH_RAM, end: HIGH_RAM }])
-    {
-        let start = ceiling.checked_sub(size).map(|start| start / PAGE * PAGE);
-        if let Some(start) = start.filter(|start| *start >= taken.end) {
-            return Some(Range { start, end: start + size });
-        }
-        ceiling = taken.start;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::samples::{self, Elf, ProgramHeader};
     use super::*;
-    use crate::vm::layout::MIB;
-    use proptest::prelude::*;
+    use crate::vm::layout::{GIB, MIB};
+    use std::io::Write;
 
-    fn range(start: u64, end: u64) -> Range {
-        Range { start, end }
+    fn planned(kernel: &[u8], memory: &str, cmdline: &str) -> Result<Plan, Error> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(kernel).unwrap();
+        let kernel = Kernel::from_file(file).map_err(|error| error.to_string()).unwrap();
+        Plan::new(kernel, None, cmdline.parse().unwrap(), memory.parse().unwrap())
+    }
+
+    fn elf_at(start: u64) -> Vec<u8> {
+        let elf = Elf::kernel(vec![0xF4; 0x1000]);
+        Elf { entry: start, ..elf.segments(&[ProgramHeader::load(start, 0x1000)]) }.build()
     }
 
     #[test]
-    fn an_initrd_goes_to_the_top() {
-        let kernel = [range(16 * MIB, 48 * MIB)];
-        assert_eq!(highest_gap(MIB, 64 * MIB, &kernel), Some(range(63 * MIB, 64 * MIB)));
+    fn a_kernel_must_lie_where_the_guest_has_memory() {
+        let misfit = |start, memory| match planned(&elf_at(start), memory, "") {
+            Err(Error::Kernel(misfit)) => Some(misfit),
+            _ => None,
+        };
+        assert!(misfit(MIB, "32M").is_none());
+        assert!(misfit(32 * MIB - 0x1000, "32M").is_none());
+        assert!(matches!(misfit(32 * MIB, "32M"), Some(Misfit::SegmentOutside { .. })));
+        assert!(matches!(misfit(3 * GIB, "5G"), Some(Misfit::SegmentInHole(_))));
+        assert!(matches!(misfit(4 * GIB, "5G"), Some(Misfit::EntryTooHigh(_))));
     }
 
     #[test]
-    fn an_initrd_that_fits_only_below_the_kernel_goes_there() {
-        let kernel = [range(16 * MIB, 48 * MIB)];
-        assert_eq!(highest_gap(2 * MIB, 49 * MIB, &kernel), Some(range(14 * MIB, 16 * MIB)));
+    fn a_pvh_note_decides_how_an_elf_is_entered() {
+        let start = samples::elf::START;
+        let entry = |kernel: Elf| planned(&kernel.build(), "64M", "").map(|plan| plan.entry);
+        assert_eq!(entry(Elf::kernel(vec![0xF4])).unwrap(), Entry::Linux64(start));
+        let pvh = entry(Elf::pvh(vec![0xF4])).unwrap();
+        assert_eq!(pvh, Entry::Pvh(u32::try_from(start).unwrap()));
     }
 
     #[test]
-    fn an_initrd_that_fits_nowhere_is_refused() {
-        assert_eq!(highest_gap(64 * MIB, 64 * MIB, &[]), None);
-        assert_eq!(highest_gap(u64::MAX, 64 * MIB, &[]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn a_gap_overlaps_nothing(
-            size in 1..64 * MIB,
-            limit in MIB..128 * MIB,
-            (start, length) in (MIB..96 * MIB, 1..32 * MIB),
-        ) {
-            let taken = [range(start, start + length)];
-            if let Some(gap) = highest_gap(size, limit, &taken) {
-                prop_assert!(gap.start >= HIGH_RAM && gap.end <= limit);
-                prop_assert!(gap.start % PAGE == 0 && gap.size() == size);
-                prop_assert!(!gap.overlaps(taken[0]));
-            }
-        }
+    fn the_kernel_says_how_long_its_command_line_may_be() {
+        let line = "x".repeat(100);
+        let bzimage = |cmdline_size| {
+            let body = vec![0xF4; 0x1000];
+            samples::BzImage { cmdline_size, ..samples::BzImage::kernel(body) }.build()
+        };
+        assert!(planned(&bzimage(100), "64M", &line).is_ok());
+        let refused = planned(&bzimage(99), "64M", &line);
+        assert!(matches!(refused, Err(Error::CmdlineTooLong { length: 100, limit: 99 })));
+        // However long the kernel says: there is room for 64 KiB with the NUL.
+        let long = "x".repeat(64 << 10);
+        assert!(planned(&bzimage(u32::MAX), "64M", &long[1..]).is_ok());
+        assert!(planned(&bzimage(u32::MAX), "64M", &long).is_err());
+        let mib = "x".repeat(1 << 20);
+        assert!(matches!(
+            planned(&elf_at(MIB), "64M", &mib),
+            Err(Error::CmdlineTooLong { length: 0x10_0000, limit: ELF_CMDLINE_MAX })
+        ));
     }
 }

@@ -5,7 +5,7 @@ use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
 use super::plan::Entry;
-use crate::vm::layout::{GDT, PAGE, PAGE_TABLES, PVH_INFO, ZERO_PAGE};
+use crate::vm::layout::{FIRST_MAPPED, GDT, GIB, PAGE, PAGE_TABLES, PVH_INFO, ZERO_PAGE};
 
 // Control register bits (Intel SDM vol. 3, section 2.5; AMD APM vol. 2, chapter 3).
 const CR0_PE: u64 = 1 << 0;
@@ -22,7 +22,7 @@ const PTE_WRITABLE: u64 = 1 << 1;
 const PTE_HUGE: u64 = 1 << 7;
 const ENTRIES_PER_TABLE: u64 = 512;
 const HUGE_PAGE: u64 = 2 << 20;
-const MAPPED_GIB: u64 = 4;
+const MAPPED_GIB: u64 = FIRST_MAPPED / GIB;
 const _: () = assert!(PAGE_TABLES.size() == (2 + MAPPED_GIB) * PAGE);
 
 // Descriptor types (Intel SDM vol. 3, section 3.4.5.1 and table 3-2).

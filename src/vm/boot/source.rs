@@ -1,8 +1,9 @@
 //! Random access to bytes that are not trusted: a file, or memory in tests and fuzzing.
 
-use std::fs::File;
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 
 use vm_memory::ByteValued;
 
@@ -31,13 +32,29 @@ pub trait ReadAt {
     }
 }
 
+/// `UnexpectedEof` in words that don't speak of buffers.
+pub fn ends_too_soon() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the file ends too soon, as if it had been cut off",
+    )
+}
+
 impl ReadAt for File {
     fn size(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        FileExt::read_exact_at(self, buffer, offset)
+        let end = offset.checked_add(buffer.len() as u64);
+        // pread(2) has other errors for what lies beyond any file.
+        if end.is_none_or(|end| i64::try_from(end).is_err()) {
+            return Err(ends_too_soon());
+        }
+        FileExt::read_exact_at(self, buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ends_too_soon(),
+            _ => error,
+        })
     }
 }
 
@@ -50,8 +67,33 @@ impl ReadAt for &[u8] {
         let bytes = usize::try_from(offset)
             .ok()
             .and_then(|start| self.get(start..)?.get(..buffer.len()))
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
+            .ok_or_else(ends_too_soon)?;
         buffer.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+/// Opens what is at `path` for reading, without waiting for anybody: a FIFO that has no writer
+/// would do so for ever.
+///
+/// # Errors
+/// open(2)'s and fstat(2)'s.
+pub fn open_at_once(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
+}
+
+/// What is at a path where a regular file should be.
+pub fn describe(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_char_device() || kind.is_block_device() {
+        "a device"
+    } else {
+        "a special file"
     }
 }

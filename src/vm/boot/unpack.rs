@@ -3,15 +3,25 @@
 //! An anonymous file rather than a buffer, so that what was unpacked can be mapped into the guest
 //! without a copy, as a kernel that came uncompressed is.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use ruzstd::decoding::errors::FrameDecoderError;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use thiserror::Error;
+
+use super::source::ends_too_soon;
 
 /// The most that one kernel may unpack to, in bytes. Far above any real kernel; a bound on what a
 /// hostile file can make the VMM allocate.
 pub const MAX_UNPACKED: u64 = 512 << 20;
+/// The most memory that a decoder may take for its window, in KiB: all that `zstd --ultra -22`
+/// asks for. `xz -9` asks for half of it, LZ4 and gzip for a few MiB at most.
+const MAX_WINDOW_KIB: u32 = 128 << 10;
+/// What the xz decoder takes beside its window, in KiB.
+const XZ_TABLES_KIB: u32 = 1 << 10;
 
 /// A compression that kernels come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +40,18 @@ pub enum Compression {
 #[derive(Debug, Error)]
 pub enum Error {
     /// Malformed or cut-off data.
-    #[error("its {0:?} data cannot be unpacked: {1}; is the file cut off?")]
+    #[error("its {0} data cannot be unpacked: {1}; is the file damaged?")]
     Data(Compression, #[source] io::Error),
     /// A bomb, or no kernel.
-    #[error("it unpacks to more than {} MiB, which no kernel does", MAX_UNPACKED >> 20)]
-    TooLarge,
+    #[error("its {0} data unpacks to more than {mib} MiB, which no kernel does", mib = .1 >> 20)]
+    TooLarge(Compression, u64),
+    /// A header that asks for a huge window.
+    #[error(
+        "its {0} data asks for more than {mib} MiB to be unpacked, which no kernel does: compress \
+         it at an ordinary level",
+        mib = MAX_WINDOW_KIB >> 10
+    )]
+    Window(Compression),
     /// No memory for it.
     #[error("there is no memory to unpack it into: {0}")]
     NoMemory(#[source] io::Error),
@@ -53,29 +70,74 @@ impl Compression {
         MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, found)| found)
     }
 
-    fn reader<'a>(self, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    fn reader<'a>(self, packed: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Error> {
         let packed = BufReader::new(packed);
         Ok(match self {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-            Compression::Xz => Box::new(lzma_rust2::XzReader::new(packed, true)),
+            Compression::Xz => {
+                let limit = MAX_WINDOW_KIB + XZ_TABLES_KIB;
+                Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
+            }
             Compression::Zstd => {
-                Box::new(ruzstd::decoding::StreamingDecoder::new(packed).map_err(io::Error::other)?)
+                let window = u64::from(MAX_WINDOW_KIB) << 10;
+                let reader = StreamingDecoder::new_with_max_window_size(packed, window);
+                Box::new(CheckedZstd(reader.map_err(|error| match error {
+                    FrameDecoderError::WindowSizeTooBig { .. } => Error::Window(self),
+                    other => Error::Data(self, io::Error::other(other)),
+                })?))
             }
             Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
         })
     }
+
+    /// The error for what a decoder said.
+    fn refused(self, error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => Error::Window(self),
+            io::ErrorKind::UnexpectedEof => Error::Data(self, ends_too_soon()),
+            _ => Error::Data(self, error),
+        }
+    }
 }
 
-/// Unpacks `packed` into an anonymous file.
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Compression::Gzip => "gzip",
+            Compression::Xz => "xz",
+            Compression::Zstd => "zstd",
+            Compression::Lz4 => "LZ4",
+        })
+    }
+}
+
+/// A zstd frame whose checksum, if it has one, is compared at its end: the decoder leaves that to
+/// its caller, where the other formats' decoders do it.
+struct CheckedZstd<R: Read>(StreamingDecoder<R, FrameDecoder>);
+
+impl<R: Read> Read for CheckedZstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        let decoder = &self.0.decoder;
+        if read == 0
+            && let Some(written) = decoder.get_checksum_from_data()
+            && decoder.get_calculated_checksum() != Some(written)
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
+        }
+        Ok(read)
+    }
+}
+
+/// Unpacks `packed` into an anonymous file of at most `limit` bytes.
 ///
 /// # Errors
-/// Malformed data, more than [`MAX_UNPACKED`] bytes, or no memory.
-pub fn unpack(packed: impl Read, compression: Compression) -> Result<File, Error> {
-    let bad_data = |error| Error::Data(compression, error);
+/// Malformed data, more than `limit` bytes, or no memory.
+pub fn unpack(packed: impl Read, compression: Compression, limit: u64) -> Result<File, Error> {
     let file = memfd_create("duplex-kernel", MFdFlags::MFD_CLOEXEC)
         .map_err(|errno| Error::NoMemory(errno.into()))?;
     let mut file = File::from(file);
-    let mut reader = compression.reader(packed).map_err(bad_data)?;
+    let mut reader = compression.reader(packed)?;
     let mut buffer = vec![0; 256 << 10];
     let mut total = 0;
     loop {
@@ -83,13 +145,88 @@ pub fn unpack(packed: impl Read, compression: Compression) -> Result<File, Error
             Ok(0) => break,
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(bad_data(error)),
+            Err(error) => return Err(compression.refused(error)),
         };
         total += read as u64;
-        if total > MAX_UNPACKED {
-            return Err(Error::TooLarge);
+        if total > limit {
+            return Err(Error::TooLarge(compression, limit));
         }
         file.write_all(buffer.get(..read).unwrap_or_default()).map_err(Error::NoMemory)?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::noise;
+    use super::super::samples::packed::{
+        FORMATS, Pack, bomb, gzip, xz_huge_dictionary, zstd, zstd_huge_window,
+    };
+    use super::super::source::ReadAt;
+    use super::*;
+
+    fn unpacked(packed: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
+        let compression = Compression::recognise(packed).expect("a known format");
+        let file = unpack(packed, compression, limit)?;
+        let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        Ok(bytes)
+    }
+
+    #[test]
+    fn every_format_unpacks_to_what_was_packed() {
+        let bytes = [noise(10_000), vec![0; 1 << 20], noise(10_000)].concat();
+        for (format, pack) in FORMATS {
+            assert!(unpacked(&pack(&bytes), 2 << 20).unwrap() == bytes, "{format}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_the_most_that_comes_out() {
+        let bytes = noise(5000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            assert!(unpacked(&packed, 5000).is_ok(), "{format}");
+            let refused = unpacked(&packed, 4999);
+            assert!(matches!(refused, Err(Error::TooLarge(_, 4999))), "{format}");
+        }
+    }
+
+    #[test]
+    fn bombs_end_at_the_limit() {
+        for (format, _) in FORMATS {
+            let refused = unpacked(&bomb(format, 16), 1 << 20);
+            assert!(matches!(refused, Err(Error::TooLarge(..))), "{format}");
+        }
+    }
+
+    #[test]
+    fn no_decoder_takes_a_huge_window() {
+        for packed in [xz_huge_dictionary(), zstd_huge_window()] {
+            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Window(_))));
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_refused() {
+        // They stand at the end; gzip's is followed by the length.
+        for (pack, from_end) in [(gzip as Pack, 8), (zstd, 1)] {
+            let mut packed = pack(&noise(2000));
+            let at = packed.len() - from_end;
+            packed[at] ^= 1;
+            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Data(..))));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_gives_an_error_or_less_than_was_packed() {
+        let bytes = noise(2000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            for length in 6..packed.len() {
+                let found = unpacked(&packed[..length], 1 << 20);
+                assert!(found.is_err() || found.is_ok_and(|it| bytes.starts_with(&it)), "{format}");
+            }
+        }
+    }
 }

@@ -13,10 +13,10 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, tcgetpgrp, tcsetpgrp};
 
-use super::super::super::poll::set_nonblocking;
-use super::super::super::protocol::{NotStarted, Start, StreamKind};
 use super::stopwatch::Instant;
 use crate::terminal::WindowSize;
+use crate::testbed::poll::set_nonblocking;
+use crate::testbed::protocol::{NotStarted, Start, StreamKind};
 
 /// The running command and our ends of its streams, all non-blocking.
 pub(super) struct Command {

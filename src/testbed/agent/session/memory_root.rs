@@ -4,18 +4,19 @@
 //! machine's clock goes straight to its next timer. So everything the command needs is copied
 //! first: its program with libraries, and the files it named. It finds nothing else there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 use nix::unistd::{chdir, pivot_root};
 
-use super::super::super::closure::{files_to_run, find_program};
-use super::super::super::failure::{Failure, Step};
-use super::super::super::protocol::Start;
-use super::super::super::replica::Replica;
-use super::super::PROGRAM;
 use crate::isolate;
+use crate::testbed::closure::{files_to_run, find_program};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::{PROGRAM, Start};
+use crate::testbed::replica::Replica;
 
 const ROOT: &str = "/run/duplex/memory";
 
@@ -47,46 +48,58 @@ pub(super) fn enter(start: &Start) -> Result<(), Failure> {
 }
 
 fn fill(replica: &Replica, start: &Start) -> Result<(), Failure> {
-    let copy = |path: &Path| {
-        replica.add(path).step_with(|| format!("copy {} into memory", path.display()))
-    };
-    if let Some(name) = start.argv.first() {
-        std::env::set_current_dir(&start.cwd).step("enter the working directory")?;
-        let search = start.env.iter().find(|(name, _)| name == OsStr::new("PATH"));
-        // One that can't be found is reported when it is started, like everywhere.
-        if let Ok(program) = find_program(name, search.map(|(_, path)| &**path)) {
-            let files = files_to_run(&program, &start.env)
-                .step_with(|| format!("find what {} needs", program.display()))?;
-            files.iter().try_for_each(|file| copy(file))?;
-        }
+    std::env::set_current_dir(&start.cwd).step("enter the working directory")?;
+    for program in programs(start) {
+        let files = files_to_run(&program, &start.env)
+            .step_with(|| format!("find what {} needs", program.display()))?;
+        files.iter().try_for_each(|file| copy(replica, file))?;
     }
     for mount in &start.mounts {
         if mount.write {
-            // Only the place: what is written goes to the host.
-            let inside = replica.inside(&mount.at);
-            let place = if mount.at.is_dir() {
-                inside.as_path()
-            } else {
-                inside.parent().unwrap_or(&inside)
-            };
-            std::fs::create_dir_all(place).step_with(|| format!("make {}", place.display()))?;
-            if !mount.at.is_dir() {
-                std::fs::write(&inside, "").step_with(|| format!("make {}", inside.display()))?;
-            }
+            make_place(replica, &mount.at)?;
         } else {
-            copy(&mount.at)?;
+            copy(replica, &mount.at)?;
         }
     }
-    copy(Path::new(PROGRAM))?;
-    for account_file in ["/etc/passwd", "/etc/group"] {
-        if Path::new(account_file).exists() {
-            copy(Path::new(account_file))?;
+    copy(replica, Path::new(PROGRAM))?;
+    for account_file in ["/etc/passwd", "/etc/group"].map(Path::new) {
+        if account_file.exists() {
+            copy(replica, account_file)?;
         }
     }
     for directory in [&*start.cwd, Path::new("/tmp"), Path::new("/run")] {
         replica
             .add_directory(directory)
             .step_with(|| format!("make {} in memory", directory.display()))?;
+    }
+    Ok(())
+}
+
+/// The command's program, and whatever else on its command line, or named as its input, is one:
+/// `unshare -m /bin/echo` runs two. What can't be found is reported when it is to be started, like
+/// everywhere.
+fn programs(start: &Start) -> BTreeSet<PathBuf> {
+    let search = start.env.iter().find(|(name, _)| name == OsStr::new("PATH"));
+    let first = start.argv.first();
+    let first = first.and_then(|name| find_program(name, search.map(|(_, path)| &**path)).ok());
+    let rest = start.argv.iter().skip(1).filter(|word| word.as_bytes().contains(&b'/'));
+    let named = start.mounts.iter().map(|mount| mount.at.as_os_str());
+    let others = rest.map(|word| &**word).chain(named);
+    first.into_iter().chain(others.filter_map(|word| find_program(word, None).ok())).collect()
+}
+
+fn copy(replica: &Replica, path: &Path) -> Result<(), Failure> {
+    replica.add(path).step_with(|| format!("copy {} into memory", path.display()))
+}
+
+/// Only a place for what is mounted there later: what is written goes to the host.
+fn make_place(replica: &Replica, path: &Path) -> Result<(), Failure> {
+    let directory = path.is_dir();
+    let parent = if directory { path } else { path.parent().unwrap_or(path) };
+    replica.add_directory(parent).step_with(|| format!("make {}", parent.display()))?;
+    if !directory {
+        std::fs::write(replica.inside(path), "")
+            .step_with(|| format!("make {}", path.display()))?;
     }
     Ok(())
 }

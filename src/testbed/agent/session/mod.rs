@@ -6,6 +6,7 @@
 
 mod command;
 mod memory_root;
+mod port;
 mod relay;
 mod root;
 mod stopwatch;
@@ -22,11 +23,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use self::command::Command;
-use self::relay::{Port, Relay};
-use super::super::failure::{Failure, Step};
-use super::super::poll::Poll;
-use super::super::protocol::{Greeting, NotStarted, Start, ToAgent, ToClient};
-use super::super::wire::{self, Decoder, START_LIMIT};
+use self::port::Port;
+use self::relay::Relay;
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::model::Clock;
+use crate::testbed::poll::Poll;
+use crate::testbed::protocol::{Greeting, Mount, NotStarted, Start, ToAgent, ToClient};
+use crate::testbed::wire::{self, Decoder, START_LIMIT};
 
 /// The port arrives as this descriptor.
 const PORT: i32 = 3;
@@ -75,9 +78,13 @@ fn serve(mut port: File) -> Result<(), Failure> {
     let (status, counts) = relay.run().step("pass data to and fro")?;
     // Whatever the command left running ends here, before its files are declared complete.
     relay.end_others().step("end the command's children")?;
-    let unsynced = surroundings::sync(&start.mounts);
     let mut port = relay.into_port();
-    match unsynced {
+    let written = if start.from_image {
+        send_back(&start.mounts, &mut port).step("send the written files back")
+    } else {
+        surroundings::sync(&start.mounts)
+    };
+    match written {
         Ok(()) => port.send(&ToClient::Ended { status, counts }),
         Err(failure) => port.send(&ToClient::NotStarted {
             reason: format!("the command ran, but its files may be incomplete: {failure}"),
@@ -88,12 +95,29 @@ fn serve(mut port: File) -> Result<(), Failure> {
     port.linger().step("tell the client")
 }
 
+/// Sends the files that the command may have written to the client.
+fn send_back(mounts: &[Mount], port: &mut Port) -> io::Result<()> {
+    for mount in mounts.iter().filter(|mount| mount.write) {
+        let mut file = File::open(&mount.at)?;
+        let number = usize::try_from(mount.export).map_err(io::Error::other)?;
+        port.send(&ToClient::Written(number))?;
+        let mut buffer = vec![0; wire::DATA_LIMIT];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                count => port.send_file(&buffer[..count])?,
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Everything up to the running command.
 fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
     let broken = |failure: Failure| (NotStarted::Surroundings, failure.to_string());
     root::enter().map_err(broken)?;
-    surroundings::prepare(&start.mounts, &start.descriptors).map_err(broken)?;
-    if start.clock == super::super::Clock::Instructions {
+    surroundings::prepare(start).map_err(broken)?;
+    if start.clock == Clock::Instructions {
         memory_root::enter(start).map_err(broken)?;
     }
     std::env::set_current_dir(&start.cwd).map_err(|error| {
@@ -104,6 +128,9 @@ fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
         );
         (NotStarted::Surroundings, reason)
     })?;
+    if start.clock == Clock::Instructions {
+        stopwatch::let_the_machine_settle();
+    }
     Command::start(start)
 }
 

@@ -1,6 +1,5 @@
 //! Data to and fro between the client's port and the command's streams.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 
@@ -10,86 +9,20 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::super::super::outbox::Outbox;
-use super::super::super::poll::{Poll, Ready};
-use super::super::super::protocol::{Ending, Output, ToAgent, ToClient};
-use super::super::super::wire::{self, DATA_LIMIT, Decoder, Frame, Stream};
-use super::super::super::{Clock, Counts};
 use super::command::Command;
+use super::port::Port;
 use super::stopwatch::{Instant, Stopwatch};
+use crate::testbed::model::{Clock, Counts};
+use crate::testbed::outbox::Outbox;
+use crate::testbed::poll::{Poll, Ready};
+use crate::testbed::protocol::{Ending, Output, ToAgent, ToClient};
+use crate::testbed::wire::{self, DATA_LIMIT, Frame, Stream};
 
 /// How much input the client may send ahead of the command.
 const WINDOW: u32 = 128 << 10;
 
 /// How much output is held back while instructions are counted, for sending would count too.
 const HELD_LIMIT: usize = 64 << 20;
-
-/// The client's port: frames in both directions.
-pub(super) struct Port {
-    file: File,
-    decoder: Decoder,
-    outbox: Outbox,
-}
-
-impl Port {
-    pub(super) fn new(file: File, decoder: Decoder) -> Self {
-        Self { file, decoder, outbox: Outbox::default() }
-    }
-
-    /// Queues a message.
-    pub(super) fn send(&mut self, message: &ToClient) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        wire::encode_message(message, &mut bytes).map_err(io::Error::other)?;
-        self.outbox.push(&bytes);
-        Ok(())
-    }
-
-    fn send_data(&mut self, stream: Stream, data: &[u8]) {
-        let mut bytes = Vec::new();
-        wire::encode_data(stream, data, &mut bytes);
-        self.outbox.push(&bytes);
-    }
-
-    /// Reads once. `false` when the client is gone.
-    fn receive(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; DATA_LIMIT];
-        match self.file.read(&mut buffer) {
-            Ok(0) => Ok(false),
-            Ok(count) => {
-                self.decoder.feed(&buffer[..count]);
-                Ok(true)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.outbox.flush(&mut self.file, DATA_LIMIT, false).map(drop)
-    }
-
-    /// Sends what is queued, and stays until the client has gone: closing the port earlier could
-    /// take what it has not read yet.
-    pub(super) fn linger(mut self) -> io::Result<()> {
-        loop {
-            let mut poll = Poll::new();
-            poll.add_fd((), self.file.as_fd(), true, !self.outbox.is_empty());
-            for ((), ready) in poll.wait(None)? {
-                if ready.hung_up() {
-                    return Ok(());
-                }
-                if ready.readable() && !self.receive()? {
-                    return Ok(());
-                }
-                // Late signals and input are for a command that is no more.
-                while self.decoder.next().map_err(io::Error::other)?.is_some() {}
-                if ready.writable() {
-                    self.flush()?;
-                }
-            }
-        }
-    }
-}
 
 #[derive(Clone, Copy)]
 enum Source {
@@ -143,7 +76,7 @@ impl Relay {
         loop {
             // What the command wrote before it ended is in the pipes by now.
             if let Some(ending) = self.ending
-                && !self.port.outbox.is_full()
+                && !self.port.is_full()
                 && !self.drain()?
             {
                 let counted = self.clock == Clock::Instructions;
@@ -178,8 +111,8 @@ impl Relay {
     fn wait(&self) -> io::Result<Vec<(Source, Ready)>> {
         let mut poll = Poll::new();
         let room = !self.output_is_full();
-        let sending = !self.port.outbox.is_empty() && !self.holding_back();
-        poll.add_fd(Source::Port, self.port.file.as_fd(), true, sending);
+        let sending = self.port.queued() > 0 && !self.holding_back();
+        poll.add_fd(Source::Port, self.port.as_fd(), true, sending);
         poll.add_fd(Source::Children, self.children.as_fd(), true, false);
         if let Some(stdin) = &self.command.stdin {
             // Also waited for when there is nothing to write: a hang-up tells that the command
@@ -204,13 +137,13 @@ impl Relay {
     fn holding_back(&self) -> bool {
         self.clock == Clock::Instructions
             && self.ending.is_none()
-            && self.port.outbox.len() < HELD_LIMIT
+            && self.port.queued() < HELD_LIMIT
     }
 
     fn output_is_full(&self) -> bool {
         match self.clock {
-            Clock::Wall => self.port.outbox.is_full(),
-            Clock::Instructions => self.port.outbox.len() >= HELD_LIMIT,
+            Clock::Wall => self.port.is_full(),
+            Clock::Instructions => self.port.queued() >= HELD_LIMIT,
         }
     }
 
@@ -248,7 +181,7 @@ impl Relay {
     }
 
     fn obey_all(&mut self) -> io::Result<()> {
-        while let Some(frame) = self.port.decoder.next().map_err(io::Error::other)? {
+        while let Some(frame) = self.port.next_frame()? {
             self.obey(frame)?;
         }
         Ok(())

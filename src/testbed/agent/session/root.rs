@@ -7,10 +7,10 @@
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, pivot_root};
 
-use super::super::super::failure::{Failure, Step};
 use super::super::HOST;
 use super::super::mounting::{INERT, bring_along, make_directories, put};
 use crate::isolate;
+use crate::testbed::failure::{Failure, Step};
 
 /// Built in a mount of the session's own, for /run is shared.
 const MEMORY: &str = "/run/duplex/session";

@@ -4,10 +4,12 @@
 //! the difference of two times is a number of instructions: of everything that ran on the machine
 //! in between, which is the command, the kernel, and this observer.
 
+use std::time::Duration;
+
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-use super::super::super::Counts;
+use crate::testbed::model::Counts;
 
 /// A moment on the machine's clock, in nanoseconds since it was switched on.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,13 @@ impl Instant {
     fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// Lets the kernel do what it has put off: freeing, writing back, retiring old mounts. It would be
+/// counted otherwise, on some runs more than on others. Costs hardly any wall time: the clock of an
+/// idle machine jumps.
+pub(super) fn let_the_machine_settle() {
+    std::thread::sleep(Duration::from_secs(1));
 }
 
 /// What has been observed of one command.

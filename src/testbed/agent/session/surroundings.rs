@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::super::super::failure::{Failure, Step};
-use super::super::super::protocol::Mount;
 use super::super::NAMED;
 use crate::isolate::{self, Attributes};
+use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::{Mount, Start};
 
 /// Makes everything visible where the command expects it. All of it is private to the session's
 /// mount namespace and ends with it.
-pub(super) fn prepare(mounts: &[Mount], descriptors: &[(i32, u64)]) -> Result<(), Failure> {
-    for wanted in mounts {
-        place(wanted).step_with(|| format!("make {} visible", wanted.at.display()))?;
+pub(super) fn prepare(start: &Start) -> Result<(), Failure> {
+    for wanted in &start.mounts {
+        // An image can't be written to: a copy in memory can, and is sent back in the end.
+        let placed = if start.from_image && wanted.write { copy(wanted) } else { place(wanted) };
+        placed.step_with(|| format!("make {} visible", wanted.at.display()))?;
     }
-    for (number, export) in descriptors {
+    for (number, export) in &start.descriptors {
         open_as(*number, *export).step_with(|| format!("open what /dev/fd/{number} names"))?;
     }
     Ok(())
@@ -63,6 +65,13 @@ fn place(wanted: &Mount) -> io::Result<()> {
         Attributes { read_only: !wanted.write, no_devices: true, ..Attributes::default() },
     )?;
     isolate::attach(tree, &wanted.at)
+}
+
+fn copy(wanted: &Mount) -> io::Result<()> {
+    if let Some(parent) = wanted.at.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::copy(source(wanted.export), &wanted.at).map(drop)
 }
 
 /// A place that is there but can't be opened for writing will do as well.

@@ -3,15 +3,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-use super::super::Error;
-use super::super::control::MAX_DESCRIPTORS;
-use super::super::protocol::Export;
+use super::control::MAX_DESCRIPTORS;
+use super::error::Error;
+use super::protocol::Export;
 
 /// Trees that the testbed does not have from the host.
 const ABSENT: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
@@ -31,6 +31,24 @@ pub(super) struct NamedFile {
     pub(super) places: Vec<PathBuf>,
     /// For `/dev/fd/N`: under which number the command finds it open.
     pub(super) descriptor: Option<i32>,
+}
+
+impl NamedFile {
+    /// Whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        fs::metadata(fd_path(&self.opened)).is_ok_and(|metadata| metadata.is_dir())
+    }
+
+    /// Copies its content to a new file at `place`.
+    pub(super) fn copy_to(&self, place: &Path) -> io::Result<()> {
+        // Opened anew, to read from its start; a pipe has none and is read as it is.
+        let mut from = File::open(fd_path(&self.opened))?;
+        io::copy(&mut from, &mut File::create_new(place)?).map(drop)
+    }
+}
+
+fn fd_path(fd: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())
 }
 
 /// Opens all of them.
@@ -174,7 +192,7 @@ mod tests {
         let (file, link) = (place.path().join("file"), place.path().join("link"));
         fs::write(&file, "x").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let files = open_all(&[], &[link.clone()]).unwrap();
+        let files = open_all(&[], std::slice::from_ref(&link)).unwrap();
         assert_eq!(files[0].places, [file, link]);
     }
 

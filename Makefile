@@ -1,0 +1,42 @@
+# duplex: `make demo` boots Linux, `make test` tests everything, `make help` lists the rest.
+
+TARGET   := target/x86_64-unknown-linux-gnu
+DUPLEX   := $(TARGET)/release/duplex
+# Each is one of Debian's: the linker and C library that Rust links with, and the testbed's machine.
+PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs
+
+.PHONY: help demo test soak fuzz lint build packages guest-images tuned-kernel clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+
+demo: packages build ## Boot Linux and show what it sees (fetches Debian's kernel once, 27 MB)
+	$(DUPLEX) boot --cpus 2
+
+test: packages guest-images ## Test everything (builds the tuned kernel once, 5 to 9 minutes)
+	cargo test
+
+soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
+	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
+
+fuzz: ## Fuzz the loader for SECONDS (default 600)
+	fuzz/run $(or $(SECONDS),600)
+
+lint: ## Formatting and lints, as CI checks them
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+build: ## Build the release binary
+	cargo build --release
+
+packages: ## Install the Debian packages that are missing (asks first if that takes sudo)
+	@.ci/install $(PACKAGES)
+
+guest-images: packages ## Fetch Debian's kernels and build the tuned one, unless cached
+	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned
+
+tuned-kernel: packages ## Build the tuned kernel, unless cached
+	cargo run --example guest-images -- tuned
+
+clean: ## Remove what was built here (the cache in ~/.cache/duplex stays)
+	cargo clean

@@ -1,0 +1,69 @@
+//! Boots on this host's KVM.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Args, timing};
+use crate::cli::FAILED;
+use crate::trace::boot::Recorder;
+use crate::vm::boot::plan::Plan;
+use crate::vm::console::Console;
+use crate::vm::end::End;
+use crate::vm::kvm;
+use crate::vm::machine::Machine;
+use crate::vm::session::{self, Signals};
+use crate::workload::{Boot, OnReboot};
+
+/// Boots the guest, again and again if it resets and that is asked for; returns the exit status.
+pub(super) fn run(
+    args: &Args,
+    boot: &Boot,
+    mut plan: Plan,
+    recorder: Recorder,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let recorder = Arc::new(recorder);
+    // Before any thread is started: the signals stay blocked in all of them.
+    let signals = Signals::take()?;
+    let mut console = Console::open(&boot.serial)?;
+    let outcome = loop {
+        let device = Path::new(kvm::DEVICE);
+        let output = console.output();
+        let machine = Machine::build(device, &plan, boot.cpus, output, recorder.clone())?;
+        let outcome = session::run(machine, &mut console, &signals, &recorder)?;
+        if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {
+            break outcome;
+        }
+        plan = super::plan(boot)?;
+    };
+    session::finish(&console, &signals, &outcome.end);
+    // Messages come after the guest's last line, on a terminal that is the caller's again.
+    drop(console);
+    let status = conclude(&outcome.end, boot);
+    if args.timing {
+        timing::print(&recorder, &outcome, args.timing_unit, args.json)?;
+    }
+    Ok(status.into())
+}
+
+fn resets(end: &End, boot: &Boot) -> bool {
+    match end {
+        End::Reset => true,
+        End::TripleFault(_) => boot.cmdline.resets_by_triple_fault(),
+        _ => false,
+    }
+}
+
+/// Says what must be said about an end; returns the exit status.
+fn conclude(end: &End, boot: &Boot) -> u8 {
+    match end {
+        End::PowerOff | End::Halted | End::Reset | End::Quit => 0,
+        End::TripleFault(_) if resets(end, boot) => 0,
+        End::Signal(number) => 128_u8.saturating_add(u8::try_from(*number).unwrap_or(0)),
+        End::TripleFault(_) | End::KvmError(_) | End::GuestPanic | End::Failed(_) => {
+            eprintln!("duplex: {end}");
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Boots in the testbed: the same command, on an emulated machine that has hardware virtualization.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::Args;
+use super::timing;
+use crate::host;
+use crate::testbed::{self, Machine, Session};
+use crate::workload::{Boot, OnReboot, Serial};
+
+/// When to boot in the testbed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum TestbedMode {
+    /// Where this host has no hardware virtualization, or KVM cannot be used.
+    Auto,
+    /// Never: fail where KVM cannot be used.
+    Never,
+    /// Always.
+    Always,
+}
+
+/// Why the testbed is to be used, for a person; `None` where it is not.
+pub(super) fn reason(mode: TestbedMode, count_instructions: bool) -> Option<String> {
+    if count_instructions {
+        return Some("instructions are counted".into());
+    }
+    match mode {
+        TestbedMode::Never => None,
+        TestbedMode::Always => Some("as asked for".into()),
+        TestbedMode::Auto => host::virtualization().lack(),
+    }
+}
+
+/// Runs the same boot in the testbed; returns its exit status.
+pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(initrd) = &boot.initrd {
+        check_is_file(initrd)?;
+    }
+    eprintln!("duplex: booting in the testbed ({reason})");
+    let mut session = Session::new(command(args, boot))?;
+    session.inputs.push(boot.kernel.clone());
+    session.inputs.extend(boot.initrd.clone());
+    if let Serial::Path(path) = &boot.serial {
+        session.writable.push(path.clone());
+    }
+    if args.count_instructions {
+        session.machine = Machine::counting();
+    }
+    match testbed::run(&session) {
+        Ok(outcome) => {
+            if let Some(counts) = outcome.counts {
+                timing::print_counts(&counts, args.json)?;
+            }
+            Ok(outcome.status.into())
+        }
+        Err(error) => {
+            eprintln!("duplex: {error}");
+            Ok(error.exit_status().into())
+        }
+    }
+}
+
+/// The testbed reads files, by their names; a pipe was read once already to be checked.
+fn check_is_file(initrd: &Path) -> Result<(), String> {
+    if initrd.is_file() {
+        return Ok(());
+    }
+    let name = initrd.display();
+    Err(format!("initrd {name}: it is a pipe, which the testbed cannot read: write it to a file"))
+}
+
+/// The command inside the testbed: this one, with everything decided.
+fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = vec![testbed::PROGRAM.into(), "boot".into()];
+    let mut option = |name: &str, value: OsString| argv.extend([name.into(), value]);
+    option("--testbed", "never".into());
+    option("--kernel", boot.kernel.clone().into());
+    if let Some(initrd) = &boot.initrd {
+        option("--initrd", initrd.clone().into());
+    }
+    option("--cmdline", boot.cmdline.as_os_str().to_owned());
+    option("--cpus", boot.cpus.count().to_string().into());
+    option("--memory", boot.memory.to_string().into());
+    match &boot.serial {
+        Serial::Stdio => option("--serial", "stdio".into()),
+        Serial::Off => option("--serial", "off".into()),
+        Serial::Path(path) => option("--serial", path.clone().into()),
+    }
+    if boot.on_reboot == OnReboot::Restart {
+        option("--on-reboot", "restart".into());
+    }
+    if args.count_instructions {
+        option("--timing-unit", "instructions".into());
+    }
+    if args.timing || args.count_instructions {
+        argv.push("--timing".into());
+    }
+    if args.json {
+        argv.push("--json".into());
+    }
+    argv
+}

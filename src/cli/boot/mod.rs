@@ -1,0 +1,173 @@
+//! `duplex boot`: a guest kernel from the command line.
+
+use std::error::Error;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ArgGroup;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use thiserror::Error as ThisError;
+
+use crate::guest_images::{Cache, Series, debian_kernel, demo_initramfs};
+use crate::host;
+use crate::trace::boot::{Phase, Recorder};
+use crate::vm::boot::kernel::{self, Kernel};
+use crate::vm::boot::plan::{self, Plan};
+use crate::vm::memory;
+use crate::workload::{Boot, Cmdline, Cpus, MemorySize, OnReboot, Serial};
+
+mod here;
+mod in_testbed;
+mod timing;
+
+use in_testbed::TestbedMode;
+use timing::Unit;
+
+/// Boot a guest kernel in a VM, with its serial console on this terminal
+///
+/// The kernel is recognised by its content: an ELF (entered by PVH if it has that note, else by the
+/// 64-bit Linux boot protocol), a bzImage, or one of them compressed by gzip, xz, zstd or LZ4.
+/// Without --kernel the demo guest boots: Debian's cloud kernel and a busybox that says what it
+/// sees; both are downloaded once.
+#[derive(clap::Args)]
+#[command(group = ArgGroup::new("measured").multiple(true))]
+#[command(after_help = "\
+On the console: Ctrl-A x ends the guest, Ctrl-A h helps.
+
+Examples:
+  duplex boot
+  duplex boot --cmdline 'console=ttyS0 quiet duplex.then=shell'
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
+  duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
+
+Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
+(unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
+pub(super) struct Args {
+    /// The kernel: ELF or bzImage, compressed or not [default: the demo guest's]
+    #[arg(long, value_name = "PATH")]
+    kernel: Option<PathBuf>,
+    /// The initial RAM disk, in any form that the kernel knows
+    #[arg(long, value_name = "PATH")]
+    initrd: Option<PathBuf>,
+    /// The kernel command line [default: 'console=ttyS0 panic=-1', without the console if
+    /// --serial off]
+    #[arg(long, value_name = "STRING", value_parser = OsStringValueParser::new().try_map(Cmdline::try_from))]
+    cmdline: Option<Cmdline>,
+    /// How many vCPUs: 1 to 32
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    cpus: Cpus,
+    /// How much memory: a number with K, M, G or T; at least 32M
+    #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
+    memory: MemorySize,
+    /// Where the serial console leads: stdio, off, or a file that its output is written to
+    #[arg(long, value_name = "stdio|off|PATH", default_value = "stdio")]
+    serial: Serial,
+    /// What a reset by the guest does
+    #[arg(long, value_enum, value_name = "ACTION", default_value = "exit")]
+    on_reboot: OnReboot,
+    /// When the guest has ended, say on stderr where the time went
+    #[arg(long, group = "measured")]
+    timing: bool,
+    /// With --timing or --count-instructions: as JSON, a line each
+    #[arg(long, requires = "measured")]
+    json: bool,
+    /// Whether to boot in the testbed, an emulated machine with hardware virtualization: auto does
+    /// where this host has none
+    #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
+    testbed: TestbedMode,
+    /// Boot in the testbed whose clock counts instructions, and print the counts: the same on every
+    /// run to about 1 %. Implies --timing
+    #[arg(long, group = "measured")]
+    count_instructions: bool,
+    /// What the clock counts: set inside the testbed
+    #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
+    timing_unit: Unit,
+}
+
+/// Why a guest could not be booted, with the file that it was about.
+#[derive(Debug, ThisError)]
+enum BootError {
+    #[error("kernel {}: {}", .0.display(), .1)]
+    Kernel(PathBuf, #[source] kernel::Error),
+    #[error("kernel {}: {}", .0.display(), .1)]
+    Misfit(PathBuf, #[source] plan::Misfit),
+    #[error(transparent)]
+    Plan(plan::Error),
+    #[error(
+        "--serial {}: that is the file of the {}, which the console would overwrite: give another",
+        .0.display(), .1
+    )]
+    SerialOverwrites(PathBuf, &'static str),
+}
+
+/// Runs the command; returns the exit status.
+pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    memory::check(args.memory, host::physical_address_bits())?;
+    let boot = boot(args)?;
+    check_serial(&boot)?;
+    // Whatever is wrong with the files is said here, before any machine starts.
+    let plan = plan(&boot)?;
+    recorder.reached(Phase::Planned);
+    if let Some(reason) = in_testbed::reason(args.testbed, args.count_instructions) {
+        // The plan holds the files open; the testbed opens them itself.
+        drop(plan);
+        return in_testbed::run(args, &boot, &reason);
+    }
+    here::run(args, &boot, plan, recorder)
+}
+
+/// The guest that the arguments ask for.
+fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
+    let (kernel, initrd) = match &args.kernel {
+        Some(kernel) => (kernel.clone(), args.initrd.clone()),
+        None => demo_guest(args.initrd.clone())?,
+    };
+    let cmdline = match &args.cmdline {
+        Some(cmdline) => cmdline.clone(),
+        None if args.serial == Serial::Off => "panic=-1".parse()?,
+        None if args.kernel.is_none() => "console=ttyS0 panic=-1 quiet".parse()?,
+        None => "console=ttyS0 panic=-1".parse()?,
+    };
+    let serial = args.serial.clone();
+    let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
+    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot })
+}
+
+/// Refuses to write the console over the files that the guest is made of.
+fn check_serial(boot: &Boot) -> Result<(), BootError> {
+    let Serial::Path(path) = &boot.serial else { return Ok(()) };
+    let inode = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let Some(serial) = inode(path) else { return Ok(()) };
+    let overwrites = |file: &Path| inode(file) == Some(serial);
+    let victim = if overwrites(&boot.kernel) {
+        "kernel"
+    } else if boot.initrd.as_deref().is_some_and(overwrites) {
+        "initrd"
+    } else {
+        return Ok(());
+    };
+    Err(BootError::SerialOverwrites(path.clone(), victim))
+}
+
+/// The demo guest's kernel, and its initrd unless another was given.
+fn demo_guest(initrd: Option<PathBuf>) -> Result<(PathBuf, Option<PathBuf>), Box<dyn Error>> {
+    let cache = Cache::open()?;
+    let kernel = debian_kernel(&cache, Series::V6_1)?;
+    let initrd = match initrd {
+        Some(initrd) => initrd,
+        None => demo_initramfs(&cache, &kernel)?,
+    };
+    Ok((kernel.elf, Some(initrd)))
+}
+
+/// Opens and checks the files and decides where everything goes.
+fn plan(boot: &Boot) -> Result<Plan, BootError> {
+    let kernel = Kernel::open(&boot.kernel)
+        .map_err(|error| BootError::Kernel(boot.kernel.clone(), error))?;
+    let cmdline = boot.cmdline.clone();
+    Plan::new(kernel, boot.initrd.as_deref(), cmdline, boot.memory).map_err(|error| match error {
+        plan::Error::Kernel(misfit) => BootError::Misfit(boot.kernel.clone(), misfit),
+        other => BootError::Plan(other),
+    })
+}

@@ -1,0 +1,20 @@
+//! What this machine can do: facts, each with the remedy where something is lacking.
+//!
+//! Nothing here changes the machine, and what can be tried without leaving a trace is tried rather
+//! than looked up: permission to open a device, a user namespace.
+
+mod cgroups;
+mod check;
+mod kernel;
+mod network;
+mod processor;
+mod tools;
+mod virtualization;
+
+pub use cgroups::cgroups;
+pub use check::{Check, State};
+pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
+pub use network::tun;
+pub use processor::physical_address_bits;
+pub use tools::{Tool, tools};
+pub use virtualization::{Vendor, Virtualization, virtualization};

@@ -1,0 +1,59 @@
+//! What several test programs need.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub(crate) mod terminal;
+pub(crate) mod tiny_kernel;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The program under test.
+pub(crate) const DUPLEX: &str = env!("CARGO_BIN_EXE_duplex");
+
+/// Whether the testbed can run here; says so where it cannot.
+pub(crate) fn has_testbed() -> bool {
+    let there = find_program("qemu-system-x86_64");
+    if !there {
+        eprintln!("SKIPPED: qemu-system-x86_64 is not installed (make packages)");
+    }
+    there
+}
+
+/// Whether KVM answers here, with or without hardware virtualization; says so where it does not.
+pub(crate) fn has_kvm() -> bool {
+    let there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
+    if !there {
+        eprintln!("SKIPPED: /dev/kvm is missing or not permitted");
+    }
+    there
+}
+
+/// Whether the long lists are asked for.
+pub(crate) fn soak() -> bool {
+    std::env::var_os("DUPLEX_SOAK").is_some()
+}
+
+fn find_program(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).exists())
+}
+
+/// A command line of the program under test.
+pub(crate) fn duplex(arguments: &[&str]) -> Command {
+    let mut command = Command::new(DUPLEX);
+    command.args(arguments);
+    command
+}
+
+/// A file in a directory of its own, which is removed with the returned guard.
+pub(crate) fn temporary_file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    (directory, path)
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}

@@ -1,0 +1,251 @@
+//! Testbeds come and go, also by force, and leave nothing behind.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+
+mod testbed_support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed_support::{available, duplex, state_directory, stdout_of};
+
+/// Processes whose command line or environment names this directory.
+fn processes_of(state: &Path) -> Vec<String> {
+    let needle = state.to_str().unwrap();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let text = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let (line, environment) = (text("cmdline"), text("environ"));
+        let both = [line.clone(), environment].concat();
+        if String::from_utf8_lossy(&both).contains(needle) {
+            found.push(String::from_utf8_lossy(&line).replace('\0', " "));
+        }
+    }
+    found
+}
+
+/// The process that keeps the testbed: it has its orders from a pipe, but the state directory open.
+fn keepers_of(state: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let lock = fs::read_link(entry.path().join("fd/4")).unwrap_or_default();
+        if line.starts_with(b"duplex\0testbed\0keeper") && lock.starts_with(state) {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Waits until nothing of the testbeds in this directory runs or lies about.
+fn assert_nothing_left(state: &Path) {
+    let start = Instant::now();
+    loop {
+        let left: BTreeSet<PathBuf> = fs::read_dir(state.join("duplex"))
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        let files = left.iter().filter(|path| !path.ends_with("lock")).count();
+        let (keepers, others) = (keepers_of(state), processes_of(state));
+        if files == 0 && keepers.is_empty() && others.is_empty() {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "left: {left:?} {keepers:?} {others:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn start_run_status_stop() {
+    if !available() {
+        return;
+    }
+    let state = state_directory("testbed-start");
+    let testbed = |arguments: &[&str]| {
+        let mut command = duplex(&state);
+        command.arg("testbed").args(arguments);
+        command
+    };
+    assert!(testbed(&["start", "--cpus", "1", "--memory", "1G"]).status().unwrap().success());
+    let seen = stdout_of(testbed(&["run", "--", "sh", "-c", "nproc; grep MemTotal /proc/meminfo"]));
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    let memory: u64 = words[2].parse().unwrap();
+    assert!(words[0] == "1" && (900_000..1_048_576).contains(&memory), "{seen}");
+    let status = stdout_of(testbed(&["status", "--json"]));
+    assert!(status.contains("\"memory_mib\": 1024"), "{status}");
+    // The same again is no error; another is.
+    assert!(testbed(&["start", "--cpus", "1", "--memory", "1G"]).status().unwrap().success());
+    let other = testbed(&["start", "--cpus", "2"]).output().unwrap();
+    assert_eq!(other.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("duplex testbed stop"));
+    assert!(testbed(&["stop"]).status().unwrap().success());
+    assert_nothing_left(&state);
+    assert!(testbed(&["stop"]).status().unwrap().success());
+}
+
+#[test]
+fn one_for_a_single_command_leaves_nothing() {
+    if !available() {
+        return;
+    }
+    let state = state_directory("testbed-once");
+    let mut command = duplex(&state);
+    command.args(["testbed", "run", "--", "sh", "-c", "cat /proc/sys/kernel/hostname; exit 3"]);
+    let output = command.output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"testbed\n"[..]));
+    assert!(fs::read_dir(state.join("duplex")).unwrap().count() <= 1);
+    assert_nothing_left(&state);
+}
+
+#[test]
+fn killed_at_any_moment_it_leaves_nothing() {
+    if !available() {
+        return;
+    }
+    let state = state_directory("testbed-killed");
+    // From its first steps to the middle of the command, which starts after some 5 s.
+    for delay in [0, 3, 10, 30, 100, 300, 1000, 3000, 6000, 9000] {
+        let mut command = duplex(&state);
+        command.args(["testbed", "run", "--", "sleep", "600"]).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Whatever lives ends by itself; what lies about is the next command's to remove.
+        stdout_of_status(&state);
+        assert_nothing_left(&state);
+    }
+}
+
+fn stdout_of_status(state: &Path) -> String {
+    let mut command = duplex(state);
+    command.args(["testbed", "status"]);
+    stdout_of(command)
+}
+
+#[test]
+fn a_killed_keeper_is_noticed_and_replaced() {
+    if !available() {
+        return;
+    }
+    let state = state_directory("testbed-keeper");
+    let start = || {
+        let mut command = duplex(&state);
+        stdout_of({
+            command.args(["testbed", "start"]);
+            command
+        });
+    };
+    start();
+    let mut command = duplex(&state);
+    command.args(["testbed", "run", "--", "sleep", "600"]).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let keepers = keepers_of(&state);
+    assert_eq!(keepers.len(), 1);
+    let pid = nix::unistd::Pid::from_raw(keepers[0]);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("the testbed has stopped while the command ran"), "{message}");
+    // The leftover directory is no obstacle.
+    start();
+    let mut command = duplex(&state);
+    command.args(["testbed", "stop"]);
+    assert!(command.status().unwrap().success());
+    assert_nothing_left(&state);
+}
+
+#[test]
+fn a_machine_that_dies_is_explained() {
+    if !available() {
+        return;
+    }
+    let state = state_directory("testbed-panic");
+    let mut command = duplex(&state);
+    command.args([
+        "testbed",
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "sleep 1; echo c > /proc/sysrq-trigger; sleep 9",
+    ]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("sysrq triggered crash"), "{message}");
+    assert_nothing_left(&state);
+}
+
+#[test]
+fn an_ordinary_user_can_do_it_all() {
+    if !available() {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: the other tests of this file run as an ordinary user already");
+        return;
+    }
+    // Reachable for that user, unlike a checkout in root's home.
+    let place = tempfile::Builder::new().prefix("duplex-test-").tempdir().unwrap();
+    let home = place.path().join("home");
+    let program = place.path().join("duplex");
+    fs::create_dir(&home).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_duplex"), &program).unwrap();
+    let nobody = Some(65534);
+    for path in [place.path(), &home] {
+        std::os::unix::fs::chown(path, nobody, nobody).unwrap();
+    }
+    let cache = copy_of_cache(&home);
+    let run = |script: &str, arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args(["testbed", "run"]).args(arguments).args(["--", "sh", "-c", script]);
+        command.env("HOME", &home).env("XDG_RUNTIME_DIR", &home).env("DUPLEX_CACHE", &cache);
+        command.current_dir(&home).uid(65534).gid(65534);
+        command.output().unwrap()
+    };
+    let output = home.join("output");
+    let script = "id -u; echo mine > output; (cat /etc/shadow) 2>&1; head -c 4 /bin/true | tail -c 3; \
+                  test -w /dev/kvm && echo kvm";
+    let ended = run(script, &["--write", output.to_str().unwrap()]);
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{stdout} {stderr}");
+    assert!(stdout.starts_with("0\n") && stdout.ends_with("ELFkvm\n"), "{stdout}");
+    // What this user may not read at home stays unreadable there, for root too.
+    assert!(stdout.contains("Permission denied"), "{stdout}");
+    assert_eq!(fs::read_to_string(&output).unwrap(), "mine\n");
+    assert_nothing_left(&home);
+    // Somebody else's directory is not used.
+    fs::remove_dir_all(home.join("duplex")).unwrap();
+    fs::create_dir(home.join("duplex")).unwrap();
+    let refused = run("true", &[]);
+    assert_eq!(refused.status.code(), Some(125));
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(message.contains("it belongs to user 0"), "{message}");
+}
+
+/// The kernel that this user has already, so that the other need not download it again.
+fn copy_of_cache(home: &Path) -> PathBuf {
+    let theirs = home.join("cache");
+    let ours = std::env::var_os("DUPLEX_CACHE").map(PathBuf::from).or_else(|| {
+        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+        cache.map(|cache| cache.join("duplex"))
+    });
+    if let Some(ours) = ours.filter(|path| path.exists()) {
+        let copied = Command::new("cp").arg("-a").arg(ours).arg(&theirs).status().unwrap();
+        assert!(copied.success());
+        let owned =
+            Command::new("chown").args(["-R", "65534:65534"]).arg(&theirs).status().unwrap();
+        assert!(owned.success());
+    }
+    theirs
+}

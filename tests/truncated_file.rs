@@ -1,0 +1,130 @@
+//! The kernel's or the initrd's file is cut off while the guest runs: duplex ends with an error that
+//! says so, and does not crash. The guest's memory is that file, until the guest writes to it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "samples/mod.rs"]
+mod samples;
+
+use samples::elf::START;
+use samples::{BzImage, Elf};
+
+const FAILED: i32 = 125;
+const SIZE: usize = 8 << 20;
+/// Interpreted guests need a second for each million instructions.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// 64-bit code, entered with the zero page in RSI: writes 'R' to COM1, then reads a word of every
+/// page of a range of `SIZE` bytes, again and again. `from` loads the range's start into RBX.
+fn reader(from: &[u8]) -> Vec<u8> {
+    let mut code = from.to_vec();
+    code.extend([0x66, 0xBA, 0xF8, 0x03]); // mov dx, 0x3f8
+    code.extend([0xB0, b'R']); // mov al, 'R'
+    code.push(0xEE); // out dx, al
+    code.extend([0x31, 0xC9]); // again: xor ecx, ecx
+    code.extend([0x8B, 0x04, 0x0B]); // page: mov eax, [rbx + rcx]
+    code.extend([0x81, 0xC1, 0x00, 0x10, 0x00, 0x00]); // add ecx, 0x1000
+    code.extend([0x81, 0xF9]); // cmp ecx, SIZE - 0x1000
+    code.extend(u32::try_from(SIZE - 0x1000).unwrap().to_le_bytes());
+    code.extend([0x72, 0xEF]); // jb page
+    code.extend([0xEB, 0xEB]); // jmp again
+    code
+}
+
+/// Reads its own pages, from the second on: the code itself stays.
+fn kernel_that_reads_itself() -> Vec<u8> {
+    let second_page = u32::try_from(START + 0x1000).unwrap();
+    let load = [&[0xBB], second_page.to_le_bytes().as_slice()].concat(); // mov ebx, address
+    let mut body = reader(&load);
+    body.resize(SIZE + 0x1000, 0x5A);
+    Elf::kernel(body).build()
+}
+
+/// Writes 'R' to COM1 and jumps to where it is.
+fn kernel_that_only_runs() -> Vec<u8> {
+    let mut body = vec![0x66, 0xBA, 0xF8, 0x03, 0xB0, b'R', 0xEE, 0xEB, 0xFE];
+    // A whole page, so that it is mapped and not copied.
+    body.resize(0x1000, 0x90);
+    Elf::kernel(body).build()
+}
+
+/// Reads the initrd, whose address stands in the zero page at 0x218 (ramdisk_image).
+fn kernel_that_reads_its_initrd() -> Vec<u8> {
+    let code = reader(&[0x8B, 0x9E, 0x18, 0x02, 0x00, 0x00]); // mov ebx, [rsi + 0x218]
+    let mut body = vec![0x90; 0x200];
+    body.extend(code);
+    BzImage::kernel(body).build()
+}
+
+#[test]
+fn a_kernel_file_cut_off_while_the_guest_runs_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "vmlinux", &kernel_that_reads_itself());
+    cut_off_while_running(&["--kernel".as_ref(), kernel.as_ref()], &kernel);
+}
+
+#[test]
+fn code_that_is_cut_off_while_it_runs_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "vmlinux", &kernel_that_only_runs());
+    cut_off_while_running(&["--kernel".as_ref(), kernel.as_ref()], &kernel);
+}
+
+#[test]
+fn an_initrd_cut_off_while_the_guest_runs_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "bzImage", &kernel_that_reads_its_initrd());
+    let initrd = write(&directory, "initrd", &vec![0x5A; SIZE]);
+    let args = ["--kernel".as_ref(), kernel.as_ref(), "--initrd".as_ref(), initrd.as_ref()];
+    cut_off_while_running(&args, &initrd);
+}
+
+fn write(directory: &tempfile::TempDir, name: &str, content: &[u8]) -> PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+fn cut_off_while_running(args: &[&Path], file: &Path) {
+    // Reading and writing: with less permission it is of no use either.
+    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
+        eprintln!("SKIPPED: this host has no usable /dev/kvm");
+        return;
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_duplex"))
+        .args(["boot", "--testbed", "never"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
+    assert_eq!(&ready, b"R");
+    File::options().write(true).open(file).unwrap().set_len(4096).unwrap();
+    let status = wait(&mut child);
+    let mut said = String::new();
+    child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(FAILED), "{status:?} {said}");
+    assert!(said.contains("a file that backs it (kernel or initrd) was cut off"), "{said}");
+}
+
+/// Waits for the end, but not for ever.
+fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
