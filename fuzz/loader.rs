@@ -25,17 +25,17 @@ const MEMORY: &str = "64M";
 /// Not a whole number of pages.
 const INITRD: [u8; 5000] = [0xC5; 5000];
 
-/// Loads `bytes`; what cannot be loaded is refused, and that is all right.
+/// Loads `bytes`; returns whether they were loaded. To be refused is all right.
 ///
 /// # Panics
 /// Something was loaded wrongly.
-pub(crate) fn load(bytes: &[u8]) {
-    let Ok(kernel) = Kernel::from_file_within(file(bytes), MAX_UNPACKED) else { return };
+pub(crate) fn load(bytes: &[u8]) -> bool {
+    let Ok(kernel) = Kernel::from_file_within(file(bytes), MAX_UNPACKED) else { return false };
     let initrd = file(&INITRD);
     let path = PathBuf::from(format!("/proc/self/fd/{}", initrd.as_raw_fd()));
     let cmdline = "console=ttyS0".parse().expect("a command line");
     let size = MEMORY.parse().expect("a memory size");
-    let Ok(plan) = Plan::new(kernel, Some(&path), cmdline, size) else { return };
+    let Ok(plan) = Plan::new(kernel, Some(&path), cmdline, size) else { return false };
     check_places(&plan);
     let memory = memory::allocate(plan.memory).expect("memory");
     let loaded = load::load(&memory, &plan).expect("the plan holds");
@@ -45,6 +45,7 @@ pub(crate) fn load(bytes: &[u8]) {
         _ => zero_page::write(&memory, &plan).expect("zero page"),
     }
     registers::write_tables(&memory, plan.entry).expect("first tables");
+    true
 }
 
 fn file(bytes: &[u8]) -> File {

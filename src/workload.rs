@@ -1,7 +1,8 @@
 //! What to run: parsing and validation of everything that a caller can ask for.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -150,6 +151,11 @@ impl Cmdline {
         self.0.as_bytes_with_nul()
     }
 
+    /// The line as an argument of a program.
+    pub fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(self.0.as_bytes())
+    }
+
     /// Whether the line tells Linux to reset by a triple fault: `reboot=` with a word that starts
     /// with `t` (Linux, Documentation/admin-guide/kernel-parameters.txt).
     pub fn resets_by_triple_fault(&self) -> bool {
@@ -162,18 +168,19 @@ impl Cmdline {
     }
 }
 
-impl fmt::Display for Cmdline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // It came from a string.
-        self.0.to_string_lossy().fmt(f)
-    }
-}
-
 impl FromStr for Cmdline {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        CString::new(text).map(Cmdline).map_err(|_| ParseError::NulInCmdline)
+        OsString::from(text).try_into()
+    }
+}
+
+impl TryFrom<OsString> for Cmdline {
+    type Error = ParseError;
+
+    fn try_from(text: OsString) -> Result<Self, ParseError> {
+        CString::new(text.into_vec()).map(Cmdline).map_err(|_| ParseError::NulInCmdline)
     }
 }
 
@@ -252,7 +259,9 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_have_no_nul() {
+    fn command_lines_have_any_bytes_but_nul() {
+        let line = OsStr::from_bytes(b"init=/bin/\xFF");
+        assert_eq!(Cmdline::try_from(line.to_owned()).unwrap().as_os_str(), line);
         assert_eq!("a\0b".parse::<Cmdline>(), Err(ParseError::NulInCmdline));
     }
 

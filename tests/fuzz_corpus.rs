@@ -16,7 +16,7 @@ use samples::elf::START;
 use samples::packed::FORMATS;
 use samples::{BzImage, Elf, ProgramHeader, Random, noise};
 
-const MUTATIONS_PER_SEED: u64 = 3000;
+const MUTATIONS_PER_SEED: u64 = 500;
 /// Values that headers lie with.
 const TELLING: [u64; 8] = [0, 1, 0xFF, 0x7FFF_FFFF, 0xFFFF_FFFF, 0x1_0000_0000, 1 << 63, u64::MAX];
 
@@ -64,28 +64,19 @@ fn the_seeds_are_what_the_samples_make() {
 }
 
 #[test]
-fn every_seed_but_the_text_is_a_kernel() {
-    use duplex::vm::boot::kernel::Kernel;
-    for (name, bytes) in seeds() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        let kernel = Kernel::open(file.path());
-        assert_eq!(kernel.is_ok(), name != "text", "{name}: {:?}", kernel.err());
-    }
-}
-
-#[test]
 fn no_seed_and_no_mutation_of_one_is_loaded_wrongly() {
-    for bytes in committed().values() {
-        loader::load(bytes);
+    for (name, bytes) in committed() {
+        assert_eq!(loader::load(&bytes), name != "text", "{name}");
+        let mut loaded = 0;
         let mut random = Random(0x2545_F491_4F6C_DD1D);
         for _ in 0..MUTATIONS_PER_SEED {
             let mut mutated = bytes.clone();
             for _ in 0..=random.below(3) {
                 mutate(&mut mutated, &mut random);
             }
-            loader::load(&mutated);
+            loaded += u64::from(loader::load(&mutated));
         }
+        eprintln!("{name}: {loaded} of {MUTATIONS_PER_SEED} mutations loaded");
     }
 }
 

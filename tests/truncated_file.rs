@@ -45,6 +45,14 @@ fn kernel_that_reads_itself() -> Vec<u8> {
     Elf::kernel(body).build()
 }
 
+/// Writes 'R' to COM1 and jumps to where it is.
+fn kernel_that_only_runs() -> Vec<u8> {
+    let mut body = vec![0x66, 0xBA, 0xF8, 0x03, 0xB0, b'R', 0xEE, 0xEB, 0xFE];
+    // A whole page, so that it is mapped and not copied.
+    body.resize(0x1000, 0x90);
+    Elf::kernel(body).build()
+}
+
 /// Reads the initrd, whose address stands in the zero page at 0x218 (ramdisk_image).
 fn kernel_that_reads_its_initrd() -> Vec<u8> {
     let code = reader(&[0x8B, 0x9E, 0x18, 0x02, 0x00, 0x00]); // mov ebx, [rsi + 0x218]
@@ -57,6 +65,13 @@ fn kernel_that_reads_its_initrd() -> Vec<u8> {
 fn a_kernel_file_cut_off_while_the_guest_runs_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let kernel = write(&directory, "vmlinux", &kernel_that_reads_itself());
+    cut_off_while_running(&["--kernel".as_ref(), kernel.as_ref()], &kernel);
+}
+
+#[test]
+fn code_that_is_cut_off_while_it_runs_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "vmlinux", &kernel_that_only_runs());
     cut_off_while_running(&["--kernel".as_ref(), kernel.as_ref()], &kernel);
 }
 

@@ -34,8 +34,9 @@ END
 update_own_lists() {
     echo "step fetching Debian's package lists"
     use_own_lists
-    # Root's apt would switch to a user who may not write to our directory.
-    apt-get -o APT::Sandbox::User=root -qq update >&2 ||
+    # Root's apt would switch to a user who may not write to our directory, and apt takes a server that
+    # cannot be reached for a warning.
+    apt-get -o APT::Sandbox::User=root -o APT::Update::Error-Mode=any -qq update >&2 ||
         die "Debian's package lists cannot be fetched (no network?)"
 }
 

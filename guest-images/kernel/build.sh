@@ -7,7 +7,7 @@
 #   OUT/config      its complete configuration
 #   OUT/System.map  its symbols, for finding out where time goes
 #
-# Takes 4 to 9 minutes on two processors and 2 GB below OUT, which are given back at the end.
+# Takes 4 to 9 minutes on two processors and 1 GB below OUT, which are given back at the end.
 # $DUPLEX_JOBS compilers run at once (one for each processor).
 set -eu
 
@@ -44,7 +44,11 @@ trap 'rm -rf "$work"' EXIT
 cd "$work"
 
 unpack_package linux-source-6.12 package
-tar -xJf package/usr/src/linux-source-6.12.tar.xz
+# Without what no build of ours reads: two thirds of the bytes. Kconfig files are read all.
+tar -xJf package/usr/src/linux-source-6.12.tar.xz \
+    --exclude='*.rst' --exclude='*.dts' --exclude='*.dtsi' --exclude='*/tools/testing/*' \
+    --exclude='linux-source-6.12/arch/[!x]*.[chS]' --exclude='*/drivers/gpu/*.[ch]' \
+    --exclude='*/drivers/media/*.[ch]' --exclude='*/drivers/net/*/*.[ch]' --exclude='*/sound/*.[ch]'
 rm -rf package
 cd linux-source-6.12
 [ -z "${DUPLEX_INPUTS-}" ] || gcc --version | head -n 1 >>"$DUPLEX_INPUTS"

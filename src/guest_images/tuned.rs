@@ -41,7 +41,7 @@ pub fn find_tuned_kernel(cache: &Cache) -> Option<TunedKernel> {
     cache.find(recipe()).map(|entry| TunedKernel::in_entry(&entry))
 }
 
-/// The tuned kernel: from the cache, else built, which takes minutes and about 2 GB of disk while it
+/// The tuned kernel: from the cache, else built, which takes minutes and about 1 GB of disk while it
 /// goes on.
 pub fn tuned_kernel(cache: &Cache) -> Result<TunedKernel, Error> {
     let progress = Progress::new("building the tuned kernel");

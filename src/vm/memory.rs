@@ -135,3 +135,16 @@ pub fn map_file(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_and_its_hole_must_have_addresses() {
+        let fits = |size: &str, bits| check(size.parse().unwrap(), bits).is_ok();
+        assert!(fits("63G", 36) && !fits("64G", 36));
+        assert!(fits("1P", 52) && !fits("1P", 46));
+        assert!(fits("15P", 64), "no shift goes wrong on a processor that claims 64 bits");
+    }
+}

@@ -44,12 +44,20 @@ struct Place {
     cs_base: u64,
     mode: &'static str,
     bytes: Option<Vec<u8>>,
+    /// RIP points to RAM, and yet there are no bytes.
+    lost: bool,
 }
 
 impl Report {
     /// Looks at the vCPU and the memory at its instruction pointer.
     pub fn new(vcpu: u8, cause: Cause, fd: &VcpuFd, memory: &GuestMemoryMmap) -> Report {
         Report { vcpu, cause, place: Place::of(fd, memory) }
+    }
+
+    /// Whether the vCPU cannot go on because the memory that it executes is gone: the file behind
+    /// it was cut off.
+    pub fn lost_memory(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.lost)
     }
 }
 
@@ -63,15 +71,17 @@ impl Place {
             (true, false, _) => "protected mode",
         };
         let linear = sregs.cs.base.wrapping_add(regs.rip);
-        let gpa = fd.translate_gva(linear).ok().filter(|found| found.valid != 0);
-        let bytes = gpa.and_then(|found| read(memory, found.physical_address));
-        Some(Place { rip: regs.rip, cs_base: sregs.cs.base, mode, bytes })
+        let found = fd.translate_gva(linear).ok().filter(|found| found.valid != 0);
+        let gpa = found.map(|found| GuestAddress(found.physical_address));
+        let bytes = gpa.and_then(|gpa| read(memory, gpa));
+        let lost = bytes.is_none() && gpa.is_some_and(|gpa| memory.address_in_range(gpa));
+        Some(Place { rip: regs.rip, cs_base: sregs.cs.base, mode, bytes, lost })
     }
 }
 
 /// Reads guest memory without ever faulting: pages of a file that was cut off give `None`.
-fn read(memory: &GuestMemoryMmap, gpa: u64) -> Option<Vec<u8>> {
-    let host = memory.get_host_address(GuestAddress(gpa)).ok()?;
+fn read(memory: &GuestMemoryMmap, gpa: GuestAddress) -> Option<Vec<u8>> {
+    let host = memory.get_host_address(gpa).ok()?;
     let mut bytes = vec![0; SHOWN_BYTES];
     let remote = RemoteIoVec { base: host as usize, len: SHOWN_BYTES };
     let mut local = [std::io::IoSliceMut::new(&mut bytes)];

@@ -192,6 +192,7 @@ impl Vcpu {
             Exit::Fatal(cause) => {
                 let report = Report::new(id, cause, &self.fd, &shared.memory);
                 let end = match cause {
+                    _ if report.lost_memory() => End::Failed(Failure::Memory(id)),
                     Cause::TripleFault => End::TripleFault(report),
                     _ => End::KvmError(report),
                 };

@@ -21,7 +21,7 @@ fn kernels(bench: &Workbench) -> Vec<Case> {
     let pipe = bench.path("kernel-pipe");
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     let secret = bench.file("kernel-unreadable", Elf::kernel(vec![0xF4]).build());
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
     vec![
         kernel("kernel-missing", &bench.path("kernel-missing")),
         kernel("kernel-in-a-file", &bench.file("text", "hello\n").join("kernel")),
@@ -52,7 +52,7 @@ fn initrds(bench: &Workbench) -> Vec<Case> {
     let pipe = bench.path("initrd-pipe");
     mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     let secret = bench.file("initrd-unreadable", "cpio");
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
     let large = bench.path("initrd-too-large");
     sparse(&large, 257 << 20);
     let huge = bench.path("initrd-huge");

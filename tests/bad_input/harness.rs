@@ -146,9 +146,11 @@ impl Workbench {
             Surroundings::Nobody => (None, true),
             Surroundings::Dev { directory, nobody } => (Some(self.path(directory)), nobody),
         };
-        if (dev.is_some() || nobody) && !is_root {
+        if dev.is_some() && !is_root {
             return false;
         }
+        // Who is not root has no more rights on a file of mode 0 than anybody.
+        let nobody = nobody && is_root;
         let dev = dev.map(|dev| CString::new(dev.into_os_string().into_encoded_bytes()).unwrap());
         // SAFETY: between fork and exec the closure makes system calls and no allocation.
         unsafe {

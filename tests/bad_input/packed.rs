@@ -2,7 +2,7 @@
 
 use super::harness::{Case, Workbench};
 use super::samples::packed::{
-    self, FORMATS, bomb, gzip, lz4, xz, xz_huge_dictionary, zstd, zstd_huge_window,
+    FORMATS, bomb, gzip, lz4, xz, xz_huge_dictionary, zstd, zstd_huge_window,
 };
 use super::samples::{Elf, noise};
 
@@ -30,14 +30,15 @@ pub(crate) fn cases(bench: &Workbench) -> Vec<Case> {
         bench.kernel("zstd-in-lz4", lz4(&zstd(&kernel))),
         bench.kernel("zstd-huge-window", zstd_huge_window()),
         bench.kernel("xz-huge-dictionary", xz_huge_dictionary()),
-        bench.kernel("gzip-wrong-checksum", wrong_checksum(packed::gzip(&kernel))),
+        bench.kernel("gzip-wrong-checksum", with_a_bit_flipped(gzip(&kernel), 8)),
+        bench.kernel("zstd-wrong-checksum", with_a_bit_flipped(zstd(&kernel), 1)),
     ]);
     cases
 }
 
-/// The checksum stands in the last 8 bytes, before the length (RFC 1952).
-fn wrong_checksum(mut file: Vec<u8>) -> Vec<u8> {
-    let at = file.len() - 8;
+/// Checksums stand at the end; gzip's is followed by the length (RFC 1952).
+fn with_a_bit_flipped(mut file: Vec<u8>, from_end: usize) -> Vec<u8> {
+    let at = file.len() - from_end;
     file[at] ^= 1;
     file
 }

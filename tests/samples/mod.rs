@@ -2,7 +2,7 @@
 //!
 //! Used by the loader's unit tests, the tests of bad input and the fuzzer's seeds; each of them is a
 //! crate of its own and uses some.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod bzimage;
 pub(crate) mod elf;

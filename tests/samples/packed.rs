@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
-/// The formats that kernels come compressed in, with a function that packs.
-pub(crate) const FORMATS: [(&str, fn(&[u8]) -> Vec<u8>); 5] =
+/// Packs bytes.
+pub(crate) type Pack = fn(&[u8]) -> Vec<u8>;
+
+/// The formats that kernels come compressed in.
+pub(crate) const FORMATS: [(&str, Pack); 5] =
     [("gzip", gzip), ("xz", xz), ("zstd", zstd), ("lz4", lz4), ("lz4-legacy", lz4_legacy)];
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -81,7 +81,7 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     if let Some(initrd) = &boot.initrd {
         option("--initrd", initrd.clone().into());
     }
-    option("--cmdline", boot.cmdline.to_string().into());
+    option("--cmdline", boot.cmdline.as_os_str().to_owned());
     option("--cpus", boot.cpus.count().to_string().into());
     option("--memory", boot.memory.to_string().into());
     match &boot.serial {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ArgGroup;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use thiserror::Error as ThisError;
 
 use crate::guest_images::{Cache, Series, debian_kernel, demo_initramfs};
@@ -51,7 +52,7 @@ pub(super) struct Args {
     initrd: Option<PathBuf>,
     /// The kernel command line [default: 'console=ttyS0 panic=-1', without the console if
     /// --serial off]
-    #[arg(long, value_name = "STRING")]
+    #[arg(long, value_name = "STRING", value_parser = OsStringValueParser::new().try_map(Cmdline::try_from))]
     cmdline: Option<Cmdline>,
     /// How many vCPUs: 1 to 32
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]

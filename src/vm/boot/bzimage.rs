@@ -40,7 +40,7 @@ pub struct BzImage {
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file ended too soon or could not be read.
-    #[error("its setup header cannot be read: {0}; is the file cut off?")]
+    #[error("its setup header cannot be read: {0}")]
     Read(#[source] io::Error),
     /// No bzImage: the boot sector's signature is missing.
     #[error("its boot sector lacks the signature 0xAA55: it is no bzImage, or damaged")]
@@ -64,8 +64,8 @@ pub enum Error {
     CutOff(u64, u64),
     /// pref_address is not where the guest has RAM, and the kernel accepts no other place.
     #[error(
-        "it can only run at {1:#x}, where it needs {0} bytes, and the guest has none or not enough \
-         of its memory there (RAM is from 1 MiB to at most 3 GiB): give it more with --memory"
+        "it can only run at {1:#x}, and the guest's memory (from 1 MiB to at most 3 GiB) has no {0} \
+         bytes there: give it more with --memory, or another kernel"
     )]
     NoRoomThere(u64, u64),
     /// No place in RAM satisfies the header.
@@ -172,3 +172,83 @@ const _: () = assert!(
     SETUP_HEADER + size_of::<setup_header>() as u64 <= ZERO_PAGE.size(),
     "the setup header is part of the zero page"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::vm::layout::{GIB, MIB, ram};
+    use proptest::prelude::*;
+
+    fn sample() -> samples::BzImage {
+        samples::BzImage::kernel(vec![0xF4; 0x1000])
+    }
+
+    fn parsed(sample: &samples::BzImage) -> BzImage {
+        parse(&sample.build().as_slice()).map_err(|error| error.to_string()).unwrap()
+    }
+
+    fn placed(sample: &samples::BzImage, memory: u64) -> Option<u64> {
+        parsed(sample).place(&ram(memory)).ok().map(|range| range.start)
+    }
+
+    #[test]
+    fn the_code_follows_the_setup_sectors_of_which_0_means_4() {
+        for (setup_sects, offset) in [(0, 5 * 512), (1, 2 * 512), (4, 5 * 512), (64, 65 * 512)] {
+            let image = parsed(&samples::BzImage { setup_sects, ..sample() });
+            assert_eq!((image.code_offset, image.code_size), (offset, 0x1000));
+        }
+    }
+
+    #[test]
+    fn the_last_16_bytes_of_code_may_be_cut_short() {
+        let image = parsed(&samples::BzImage { body: vec![0xF4; 0x1001], ..sample() });
+        assert_eq!(image.code_size, 0x1001);
+    }
+
+    #[test]
+    fn fields_beyond_the_headers_end_are_zero() {
+        // Ends behind xloadflags: the kernel has said nothing about init_size.
+        let short = samples::BzImage { header_length: 0x36, ..sample() };
+        assert!(matches!(parse(&short.build().as_slice()), Err(Error::Lying(_))));
+    }
+
+    #[test]
+    fn a_kernel_goes_to_its_preferred_address_or_else_where_it_fits() {
+        assert_eq!(placed(&sample(), 64 * MIB), Some(16 * MIB));
+        let high = samples::BzImage { pref_address: GIB, ..sample() };
+        assert_eq!(placed(&high, 64 * MIB), Some(2 * MIB));
+        assert_eq!(placed(&high, 2 * GIB), Some(GIB));
+        let fixed = samples::BzImage { relocatable_kernel: 0, ..high };
+        assert_eq!(placed(&fixed, 64 * MIB), None);
+    }
+
+    #[test]
+    fn a_kernel_is_never_placed_beyond_the_first_mapping() {
+        let beyond = samples::BzImage { pref_address: 5 * GIB, ..sample() };
+        assert_eq!(placed(&beyond, 8 * GIB), Some(2 * MIB));
+        let fixed = samples::BzImage { relocatable_kernel: 0, ..beyond };
+        assert_eq!(placed(&fixed, 8 * GIB), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_place_is_ram_and_large_enough(
+            pref_address in prop_oneof![any::<u64>(), 0..5 * GIB],
+            init_size in 0x1000_u32..,
+            shift in 12..32,
+            memory in 32 * MIB..6 * GIB,
+        ) {
+            let kernel_alignment = 1_u32 << shift;
+            let kernel = samples::BzImage { pref_address, init_size, kernel_alignment, ..sample() };
+            let ram = ram(memory / PAGE * PAGE);
+            if let Ok(place) = parsed(&kernel).place(&ram) {
+                prop_assert!(ram[0].contains(place) && place.start >= HIGH_RAM);
+                prop_assert_eq!(place.size(), u64::from(init_size));
+                prop_assert!(
+                    place.start == pref_address || place.start % u64::from(kernel_alignment) == 0
+                );
+            }
+        }
+    }
+}

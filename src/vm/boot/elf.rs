@@ -48,7 +48,7 @@ pub struct ElfImage {
 #[derive(Debug, Error)]
 pub enum Error {
     /// The file ended too soon or could not be read.
-    #[error("its {0} cannot be read: {1}; is the file cut off?")]
+    #[error("its {0} cannot be read: {1}")]
     Read(&'static str, #[source] io::Error),
     /// ELFCLASS32.
     #[error("it is a 32-bit ELF; duplex boots 64-bit kernels")]
@@ -242,5 +242,105 @@ fn read_entry(file: &impl ReadAt, at: u64, size: u32) -> Result<u32, Error> {
             u32::try_from(entry).map_err(|_| Error::PvhNote("its entry lies above 4 GiB"))
         }
         _ => Err(Error::PvhNote("its address has neither 4 nor 8 bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::elf::{PT_LOAD, START, note};
+    use super::super::samples::{Elf, ProgramHeader};
+    use super::*;
+    use proptest::prelude::*;
+
+    const BODY: [u8; 0x2000] = [0xF4; 0x2000];
+
+    fn kernel() -> Elf {
+        Elf::kernel(BODY.to_vec())
+    }
+
+    fn parsed(elf: &Elf) -> Result<ElfImage, Error> {
+        parse(&elf.build().as_slice())
+    }
+
+    #[test]
+    fn segments_are_sorted_and_those_without_memory_left_out() {
+        let headers =
+            [START + 0x2000, START, START + 0x1000].map(|at| ProgramHeader::load(at, 0x1000));
+        let nothing = ProgramHeader::load(0, 0);
+        let image = parsed(&kernel().segments(&[&headers[..], &[nothing]].concat())).unwrap();
+        let starts: Vec<u64> = image.segments.iter().map(|segment| segment.gpa.start).collect();
+        assert_eq!(starts, [START, START + 0x1000, START + 0x2000]);
+    }
+
+    #[test]
+    fn memory_beyond_the_files_bytes_belongs_to_the_segment() {
+        let header = ProgramHeader { memsz: 0x10_0000, ..ProgramHeader::load(START, 0x2000) };
+        let segment = parsed(&kernel().segments(&[header])).unwrap().segments[0];
+        assert_eq!((segment.filesz, segment.gpa.size()), (0x2000, 0x10_0000));
+    }
+
+    #[test]
+    fn a_pvh_entry_has_4_or_8_bytes_and_may_follow_other_notes() {
+        let entry = u32::try_from(START + 16).unwrap();
+        let narrow = note(18, b"Xen\0", &entry.to_le_bytes());
+        let wide = note(18, b"Xen\0", &u64::from(entry).to_le_bytes());
+        let build_id = note(3, b"GNU\0", &[7; 20]);
+        let others = note(18, b"Zen\0", &[0; 4]);
+        for notes in [narrow.clone(), wide, [build_id, others, narrow].concat()] {
+            let image = parsed(&kernel().with_notes(notes)).unwrap();
+            assert_eq!(image.pvh_entry, Some(entry));
+        }
+        assert_eq!(parsed(&kernel()).unwrap().pvh_entry, None);
+    }
+
+    #[test]
+    fn with_a_pvh_entry_the_elf_entry_may_be_virtual() {
+        // As in every vmlinux: e_entry of a relocatable kernel may be of no use.
+        let elf = Elf { entry: 0xFFFF_FFFF_8100_0000, ..Elf::pvh(BODY.to_vec()) };
+        assert!(parsed(&elf).is_ok());
+    }
+
+    #[test]
+    fn no_note_ends_the_search_early_or_never() {
+        for size in [0, 1, 11, 12, 13] {
+            assert!(parsed(&kernel().with_notes(vec![0; size])).is_ok(), "{size}");
+        }
+        assert!(parsed(&kernel().with_notes(vec![0xFF; 64])).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_sound(
+            fields in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()), 0..4),
+            entry in any::<u64>(),
+            small in any::<bool>(),
+        ) {
+            // Half of the time near values that are right.
+            let near = |value: u64, base: u64| if small { base + value % 0x4000 } else { value };
+            let headers: Vec<_> = fields
+                .iter()
+                .map(|&(offset, paddr, filesz, memsz)| ProgramHeader {
+                    kind: PT_LOAD,
+                    offset: near(offset, 0),
+                    paddr: near(paddr, START),
+                    filesz: near(filesz, 0),
+                    memsz: near(memsz, 0),
+                })
+                .collect();
+            let file = Elf { entry: near(entry, START), ..kernel() }.segments(&headers).build();
+            if let Ok(image) = parse(&file.as_slice()) {
+                let at_entry = Range { start: image.entry, end: image.entry + 1 };
+                let mut segments = image.segments.iter();
+                prop_assert!(segments.any(|segment| segment.gpa.contains(at_entry)));
+                for segment in &image.segments {
+                    prop_assert!(segment.gpa.start >= HIGH_RAM);
+                    prop_assert!(segment.filesz <= segment.gpa.size());
+                    prop_assert!(segment.offset + segment.filesz <= file.len() as u64);
+                }
+                for pair in image.segments.windows(2) {
+                    prop_assert!(pair[0].gpa.end <= pair[1].gpa.start);
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A kernel file: recognised by its content, never by its name, and checked before it is used.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::path::Path;
 
 use thiserror::Error;
@@ -102,6 +102,7 @@ impl Kernel {
             let format = recognise(&file, &head)?.ok_or_else(|| Error::Unknown(show(&head)))?;
             return Ok(Kernel { file, format });
         };
+        (&file).rewind().map_err(Error::Read)?;
         let file = unpack::unpack(file, outer, limit)?;
         let head = read_head(&file)?;
         if head.is_empty() {
@@ -146,5 +147,49 @@ fn show(head: &[u8]) -> String {
             format!("the text {text:?}")
         }
         _ => shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::packed::{FORMATS, gzip, xz};
+    use super::super::samples::{self, Elf};
+    use super::*;
+    use std::io::Write;
+
+    fn opened(bytes: &[u8]) -> Result<Kernel, Error> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Kernel::from_file(file)
+    }
+
+    #[test]
+    fn kernels_are_recognised_by_their_content() {
+        let elf = Elf::kernel(vec![0xF4; 64]).build();
+        let bzimage = samples::BzImage::kernel(vec![0xF4; 0x1000]).build();
+        assert!(matches!(opened(&elf).unwrap().format, Format::Elf(_)));
+        assert!(matches!(opened(&bzimage).unwrap().format, Format::BzImage(_)));
+        for (format, pack) in FORMATS {
+            assert!(matches!(opened(&pack(&elf)).unwrap().format, Format::Elf(_)), "{format}");
+            let image = opened(&pack(&bzimage)).unwrap();
+            assert!(matches!(image.format, Format::BzImage(_)), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_kernel_says_what_it_is() {
+        assert!(matches!(opened(b""), Err(Error::Empty)));
+        assert!(matches!(opened(b"text"), Err(Error::Unknown(_))));
+        assert!(matches!(opened(&gzip(b"text")), Err(Error::UnknownInside(..))));
+        assert!(matches!(opened(&gzip(b"")), Err(Error::EmptyInside(_))));
+        assert!(matches!(opened(&gzip(&xz(b"text"))), Err(Error::CompressedTwice(..))));
+    }
+
+    #[test]
+    fn first_bytes_are_shown_as_text_only_where_they_are_text() {
+        assert_eq!(show(b"#!/bin/sh\n"), r##"the text "#!/bin/s""##);
+        assert_eq!(show(b"a\nb"), r#"the text "a\nb""#);
+        assert_eq!(show(&[0x1B, b'c']), "1b 63");
+        assert_eq!(show(&[0xFF; 9]), "ff ff ff ff ff ff ff ff");
     }
 }

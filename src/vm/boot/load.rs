@@ -99,3 +99,106 @@ fn copy(
     loaded.copied += size;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::initrd::Initrd;
+    use super::super::plan::Entry;
+    use super::super::samples::noise;
+    use super::*;
+    use crate::vm::layout::{MIB, Range};
+    use std::io::Write;
+
+    const START: u64 = 16 * MIB;
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn plan(kernel: &[u8], pieces: &[Piece]) -> Plan {
+        Plan {
+            kernel: file(kernel),
+            pieces: pieces.to_vec(),
+            entry: Entry::Linux64(START),
+            setup_header: None,
+            initrd: None,
+            cmdline: "".parse().unwrap(),
+            memory: "32M".parse().unwrap(),
+        }
+    }
+
+    fn seen(memory: &GuestMemoryMmap, gpa: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        memory.read_slice(&mut bytes, GuestAddress(gpa)).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn whole_pages_are_mapped_and_ends_copied_where_alignment_allows() {
+        let bytes = noise(0x6000);
+        // Address, offset, size; bytes mapped.
+        let cases = [
+            (START, 0, 0x3000, 0x3000),
+            (START, 0x1000, 0x2800, 0x2000),
+            (START + 0x800, 0x1800, 0x3000, 0x2000),
+            (START + 0x800, 0x1000, 0x3000, 0),
+            (START + 1, 1, 0x800, 0),
+            (START + 0xFFF, 0xFFF, 2, 0),
+            (START, 0, 0, 0),
+        ];
+        for (gpa, offset, size, mapped) in cases {
+            let plan = plan(&bytes, &[Piece { gpa, offset, size }]);
+            let memory = memory::allocate(plan.memory).unwrap();
+            let loaded = load(&memory, &plan).unwrap();
+            assert_eq!(loaded, Loaded { mapped, copied: size - mapped }, "{gpa:#x}");
+            let expected =
+                &bytes[usize::try_from(offset).unwrap()..][..usize::try_from(size).unwrap()];
+            assert_eq!(seen(&memory, gpa, expected.len()), expected);
+            // Nothing of the file shows on either side.
+            assert_eq!(seen(&memory, gpa - 16, 16), [0; 16]);
+            assert_eq!(seen(&memory, gpa + size, 16), [0; 16]);
+        }
+    }
+
+    #[test]
+    fn two_pieces_may_share_a_page() {
+        let bytes = noise(0x4000);
+        let first = Piece { gpa: START, offset: 0, size: 0x1800 };
+        let second = Piece { gpa: START + 0x1800, offset: 0x1800, size: 0x1800 };
+        let plan = plan(&bytes, &[first, second]);
+        let memory = memory::allocate(plan.memory).unwrap();
+        load(&memory, &plan).unwrap();
+        assert_eq!(seen(&memory, START, 0x3000), &bytes[..0x3000]);
+    }
+
+    #[test]
+    fn an_initrd_of_any_length_is_mapped() {
+        let bytes = noise(0x1801);
+        let gpa = Range { start: START, end: START + 0x1801 };
+        let initrd = Some(Initrd { file: file(&bytes), gpa });
+        let plan = Plan { initrd, ..plan(&[], &[]) };
+        let memory = memory::allocate(plan.memory).unwrap();
+        assert_eq!(load(&memory, &plan).unwrap(), Loaded { mapped: 0x1801, copied: 0 });
+        assert_eq!(seen(&memory, START, bytes.len()), bytes);
+    }
+
+    #[test]
+    fn a_guests_writes_do_not_reach_the_file() {
+        let plan = plan(&noise(0x1000), &[Piece { gpa: START, offset: 0, size: 0x1000 }]);
+        let memory = memory::allocate(plan.memory).unwrap();
+        assert_eq!(load(&memory, &plan).unwrap().mapped, 0x1000);
+        memory.write_slice(&[0xEE; 0x1000], GuestAddress(START)).unwrap();
+        let mut after = [0; 0x1000];
+        std::os::unix::fs::FileExt::read_exact_at(&plan.kernel, &mut after, 0).unwrap();
+        assert_eq!(after.as_slice(), noise(0x1000));
+    }
+
+    #[test]
+    fn a_file_that_shrank_since_it_was_checked_is_an_error() {
+        let plan = plan(&noise(0x800), &[Piece { gpa: START, offset: 0, size: 0x900 }]);
+        let memory = memory::allocate(plan.memory).unwrap();
+        assert!(matches!(load(&memory, &plan), Err(Error::Copy("the kernel", _))));
+    }
+}

@@ -182,3 +182,66 @@ fn check_cmdline(cmdline: &Cmdline, header: Option<&setup_header>) -> Result<(),
     let length = cmdline.as_bytes_with_nul().len() - 1;
     if length > limit { Err(Error::CmdlineTooLong { length, limit }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, Elf, ProgramHeader};
+    use super::*;
+    use crate::vm::layout::{GIB, MIB};
+    use std::io::Write;
+
+    fn planned(kernel: &[u8], memory: &str, cmdline: &str) -> Result<Plan, Error> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(kernel).unwrap();
+        let kernel = Kernel::from_file(file).map_err(|error| error.to_string()).unwrap();
+        Plan::new(kernel, None, cmdline.parse().unwrap(), memory.parse().unwrap())
+    }
+
+    fn elf_at(start: u64) -> Vec<u8> {
+        let elf = Elf::kernel(vec![0xF4; 0x1000]);
+        Elf { entry: start, ..elf.segments(&[ProgramHeader::load(start, 0x1000)]) }.build()
+    }
+
+    #[test]
+    fn a_kernel_must_lie_where_the_guest_has_memory() {
+        let misfit = |start, memory| match planned(&elf_at(start), memory, "") {
+            Err(Error::Kernel(misfit)) => Some(misfit),
+            _ => None,
+        };
+        assert!(misfit(MIB, "32M").is_none());
+        assert!(misfit(32 * MIB - 0x1000, "32M").is_none());
+        assert!(matches!(misfit(32 * MIB, "32M"), Some(Misfit::SegmentOutside { .. })));
+        assert!(matches!(misfit(3 * GIB, "5G"), Some(Misfit::SegmentInHole(_))));
+        assert!(matches!(misfit(4 * GIB, "5G"), Some(Misfit::EntryTooHigh(_))));
+    }
+
+    #[test]
+    fn a_pvh_note_decides_how_an_elf_is_entered() {
+        let start = samples::elf::START;
+        let entry = |kernel: Elf| planned(&kernel.build(), "64M", "").map(|plan| plan.entry);
+        assert_eq!(entry(Elf::kernel(vec![0xF4])).unwrap(), Entry::Linux64(start));
+        let pvh = entry(Elf::pvh(vec![0xF4])).unwrap();
+        assert_eq!(pvh, Entry::Pvh(u32::try_from(start).unwrap()));
+    }
+
+    #[test]
+    fn the_kernel_says_how_long_its_command_line_may_be() {
+        let line = "x".repeat(100);
+        let bzimage = |cmdline_size| {
+            let body = vec![0xF4; 0x1000];
+            samples::BzImage { cmdline_size, ..samples::BzImage::kernel(body) }.build()
+        };
+        assert!(planned(&bzimage(100), "64M", &line).is_ok());
+        let refused = planned(&bzimage(99), "64M", &line);
+        assert!(matches!(refused, Err(Error::CmdlineTooLong { length: 100, limit: 99 })));
+        // However long the kernel says: there is room for 64 KiB with the NUL.
+        let long = "x".repeat(64 << 10);
+        assert!(planned(&bzimage(u32::MAX), "64M", &long[1..]).is_ok());
+        assert!(planned(&bzimage(u32::MAX), "64M", &long).is_err());
+        let mib = "x".repeat(1 << 20);
+        assert!(matches!(
+            planned(&elf_at(MIB), "64M", &mib),
+            Err(Error::CmdlineTooLong { length: 0x10_0000, limit: ELF_CMDLINE_MAX })
+        ));
+    }
+}

@@ -34,7 +34,10 @@ pub trait ReadAt {
 
 /// `UnexpectedEof` in words that don't speak of buffers.
 pub fn ends_too_soon() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the file ends too soon")
+    io::Error::new(
+        io::ErrorKind::UnexpectedEof,
+        "the file ends too soon, as if it had been cut off",
+    )
 }
 
 impl ReadAt for File {

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use ruzstd::decoding::StreamingDecoder;
 use ruzstd::decoding::errors::FrameDecoderError;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use thiserror::Error;
 
 use super::source::ends_too_soon;
@@ -40,7 +40,7 @@ pub enum Compression {
 #[derive(Debug, Error)]
 pub enum Error {
     /// Malformed or cut-off data.
-    #[error("its {0} data cannot be unpacked: {1}; is the file damaged or cut off?")]
+    #[error("its {0} data cannot be unpacked: {1}; is the file damaged?")]
     Data(Compression, #[source] io::Error),
     /// A bomb, or no kernel.
     #[error("its {0} data unpacks to more than {mib} MiB, which no kernel does", mib = .1 >> 20)]
@@ -81,10 +81,10 @@ impl Compression {
             Compression::Zstd => {
                 let window = u64::from(MAX_WINDOW_KIB) << 10;
                 let reader = StreamingDecoder::new_with_max_window_size(packed, window);
-                Box::new(reader.map_err(|error| match error {
+                Box::new(CheckedZstd(reader.map_err(|error| match error {
                     FrameDecoderError::WindowSizeTooBig { .. } => Error::Window(self),
                     other => Error::Data(self, io::Error::other(other)),
-                })?)
+                })?))
             }
             Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
         })
@@ -108,6 +108,24 @@ impl fmt::Display for Compression {
             Compression::Zstd => "zstd",
             Compression::Lz4 => "LZ4",
         })
+    }
+}
+
+/// A zstd frame whose checksum, if it has one, is compared at its end: the decoder leaves that to
+/// its caller, where the other formats' decoders do it.
+struct CheckedZstd<R: Read>(StreamingDecoder<R, FrameDecoder>);
+
+impl<R: Read> Read for CheckedZstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        let decoder = &self.0.decoder;
+        if read == 0
+            && let Some(written) = decoder.get_checksum_from_data()
+            && decoder.get_calculated_checksum() != Some(written)
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
+        }
+        Ok(read)
     }
 }
 
@@ -136,4 +154,79 @@ pub fn unpack(packed: impl Read, compression: Compression, limit: u64) -> Result
         file.write_all(buffer.get(..read).unwrap_or_default()).map_err(Error::NoMemory)?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::noise;
+    use super::super::samples::packed::{
+        FORMATS, Pack, bomb, gzip, xz_huge_dictionary, zstd, zstd_huge_window,
+    };
+    use super::super::source::ReadAt;
+    use super::*;
+
+    fn unpacked(packed: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
+        let compression = Compression::recognise(packed).expect("a known format");
+        let file = unpack(packed, compression, limit)?;
+        let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        Ok(bytes)
+    }
+
+    #[test]
+    fn every_format_unpacks_to_what_was_packed() {
+        let bytes = [noise(10_000), vec![0; 1 << 20], noise(10_000)].concat();
+        for (format, pack) in FORMATS {
+            assert!(unpacked(&pack(&bytes), 2 << 20).unwrap() == bytes, "{format}");
+        }
+    }
+
+    #[test]
+    fn the_limit_is_the_most_that_comes_out() {
+        let bytes = noise(5000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            assert!(unpacked(&packed, 5000).is_ok(), "{format}");
+            let refused = unpacked(&packed, 4999);
+            assert!(matches!(refused, Err(Error::TooLarge(_, 4999))), "{format}");
+        }
+    }
+
+    #[test]
+    fn bombs_end_at_the_limit() {
+        for (format, _) in FORMATS {
+            let refused = unpacked(&bomb(format, 16), 1 << 20);
+            assert!(matches!(refused, Err(Error::TooLarge(..))), "{format}");
+        }
+    }
+
+    #[test]
+    fn no_decoder_takes_a_huge_window() {
+        for packed in [xz_huge_dictionary(), zstd_huge_window()] {
+            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Window(_))));
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_refused() {
+        // They stand at the end; gzip's is followed by the length.
+        for (pack, from_end) in [(gzip as Pack, 8), (zstd, 1)] {
+            let mut packed = pack(&noise(2000));
+            let at = packed.len() - from_end;
+            packed[at] ^= 1;
+            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Data(..))));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_gives_an_error_or_less_than_was_packed() {
+        let bytes = noise(2000);
+        for (format, pack) in FORMATS {
+            let packed = pack(&bytes);
+            for length in 6..packed.len() {
+                let found = unpacked(&packed[..length], 1 << 20);
+                assert!(found.is_err() || found.is_ok_and(|it| bytes.starts_with(&it)), "{format}");
+            }
+        }
+    }
 }
