@@ -21,15 +21,11 @@ pub(super) fn drop(privileges: Privileges) -> i32 {
     }
     // With an empty bounding set the exec leaves no capabilities, not even to user 0.
     for capability in 0..=MOST_CAPABILITIES {
-        // SAFETY: plain system calls. The first unknown number is refused with EINVAL, and ends
-        // the list.
-        unsafe {
-            if libc::prctl(libc::PR_CAPBSET_READ, capability) < 0 {
-                break;
-            }
-            if libc::prctl(libc::PR_CAPBSET_DROP, capability) < 0 {
-                return -1;
-            }
+        // Refused for the first unknown number, with EINVAL; and with EPERM to a process without
+        // capabilities, which has none to give up.
+        // SAFETY: a plain system call.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) } < 0 {
+            break;
         }
     }
     // SAFETY: plain system calls, made directly: the library's wrappers would tell other threads,
