@@ -180,7 +180,10 @@ fn a_machine_that_dies_is_explained() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(125));
     let message = String::from_utf8_lossy(&output.stderr);
-    assert!(message.contains("sysrq triggered crash"), "{message}");
+    assert!(
+        message.contains("Kernel panic") && message.contains("sysrq triggered crash"),
+        "{message}"
+    );
     assert_nothing_left(&state);
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::testbed::{self, Clock, Counts, Machine, Session, Status};
+use crate::workload::{Cpus, MemorySize, ParseError};
 
 /// Run commands on an emulated machine that has AMD-V, on hosts without hardware virtualization
 ///
@@ -47,12 +48,12 @@ enum Command {
 
 #[derive(ClapArgs)]
 struct Start {
-    /// How many CPUs it has
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=32))]
-    cpus: u8,
-    /// How much memory it has, in MiB or with a unit: 3072, 3G
-    #[arg(long, value_name = "SIZE", default_value = "3G", value_parser = mebibytes)]
-    memory: u32,
+    /// How many CPUs it has: 1 to 32
+    #[arg(long, value_name = "N", default_value = "2")]
+    cpus: Cpus,
+    /// How much memory it has: 512M or more, in bytes or with K, M, G, T
+    #[arg(long, value_name = "SIZE", default_value = "3G", value_parser = memory)]
+    memory: MemorySize,
     /// Start the machine whose clock counts instructions; it has one CPU
     #[arg(long, conflicts_with = "cpus")]
     count_instructions: bool,
@@ -105,9 +106,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Box<dyn Error>> {
 
 impl Start {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        let machine = Machine { memory_mib: self.memory, ..machine(self.count_instructions) };
+        let memory_mib = u32::try_from(self.memory.bytes() >> 20)?;
+        let machine = Machine { memory_mib, ..machine(self.count_instructions) };
         let machine = match machine.clock {
-            Clock::Wall => Machine { cpus: self.cpus, ..machine },
+            Clock::Wall => Machine { cpus: self.cpus.count(), ..machine },
             Clock::Instructions => machine,
         };
         if self.foreground {
@@ -212,13 +214,13 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "duplex: {text}");
 }
 
-fn mebibytes(text: &str) -> Result<u32, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u32 = digits.parse().map_err(|_| format!("'{text}' is not a size"))?;
-    let mebibytes = match &text[digits.len()..] {
-        "" | "M" | "m" => Some(number),
-        "G" | "g" => number.checked_mul(1024),
-        unit => return Err(format!("'{unit}' is not a unit: give M or G")),
-    };
-    mebibytes.filter(|n| (512..=1 << 20).contains(n)).ok_or("give 512M to 1024G".into())
+/// The machine's kernel and its initramfs alone take a good part of this.
+const LEAST_MEMORY: u64 = 512 << 20;
+
+fn memory(text: &str) -> Result<MemorySize, String> {
+    let size: MemorySize = text.parse().map_err(|error: ParseError| error.to_string())?;
+    if size.bytes() < LEAST_MEMORY {
+        return Err(format!("{size} is too little memory for the testbed: give at least 512M"));
+    }
+    Ok(size)
 }

@@ -5,10 +5,12 @@
 
 mod mounts;
 mod namespaces;
+mod privileges;
 mod spawn;
 
 pub use mounts::{
     Attributes, attach, bind, clone_tree, detach, follow_only, restrict, tmpfs, tmpfs_with,
 };
 pub use namespaces::{IdentityMap, Namespaces};
+pub use privileges::Privileges;
 pub use spawn::{Process, Program};

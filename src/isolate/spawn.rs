@@ -12,6 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::namespaces::{IdentityMap, Namespaces};
+use super::privileges::{self, Privileges};
 
 /// What to start, and in which surroundings.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Program {
     identity: Option<IdentityMap>,
     descriptors: Vec<OwnedFd>,
     dies_with_parent: bool,
+    privileges: Privileges,
 }
 
 impl Program {
@@ -39,6 +41,7 @@ impl Program {
             identity: None,
             descriptors: Vec::new(),
             dies_with_parent: false,
+            privileges: Privileges::Kept,
         })
     }
 
@@ -77,6 +80,12 @@ impl Program {
     /// The kernel kills the program when the thread that started it ends, however that happens.
     pub fn dies_with_parent(mut self) -> Self {
         self.dies_with_parent = true;
+        self
+    }
+
+    /// What of the caller's privileges the program keeps; all, unless given.
+    pub fn privileges(mut self, privileges: Privileges) -> Self {
+        self.privileges = privileges;
         self
     }
 
@@ -199,10 +208,16 @@ impl<'a> Plan<'a> {
 
     /// Runs the steps up to exec, and returns the error number of the one that failed.
     fn exec(&self) -> i32 {
-        // The order matters: the maps first, for an unmapped user may open nothing; the
-        // descriptors last before the exec, for they overwrite what the steps before may need.
-        let steps =
-            [Self::map_identity, Self::start_session, Self::tie_to_parent, Self::place_descriptors];
+        // The order matters: the maps first, for an unmapped user may open nothing; the tie after
+        // the change of user, which would undo it; the descriptors last before the exec, for they
+        // overwrite what the steps before may need.
+        let steps = [
+            Self::map_identity,
+            Self::start_session,
+            Self::drop_privileges,
+            Self::tie_to_parent,
+            Self::place_descriptors,
+        ];
         for step in steps {
             if step(self) < 0 {
                 return Errno::last_raw();
@@ -250,6 +265,10 @@ impl<'a> Plan<'a> {
             libc::signal(libc::SIGPIPE, libc::SIG_DFL);
             libc::setsid()
         }
+    }
+
+    fn drop_privileges(&self) -> i32 {
+        privileges::drop(self.program.privileges)
     }
 
     fn tie_to_parent(&self) -> i32 {
@@ -359,6 +378,18 @@ mod tests {
         result.read_to_string(&mut text).unwrap();
         assert_eq!(text, "through\n");
         assert_eq!(process.wait().unwrap(), WaitStatus::Exited(process.pid(), 0));
+    }
+
+    #[test]
+    fn without_capabilities_root_is_nobody_special() {
+        let namespaces = Namespaces::USER | Namespaces::MOUNT;
+        let program =
+            sh("grep CapEff /proc/self/status; mount -t tmpfs x /mnt 2>/dev/null; echo $?");
+        let program = program.env([("PATH", "/usr/bin:/bin")]).unwrap().namespaces(namespaces);
+        let program = program.identity(IdentityMap::of_caller());
+        let output = output_of(program.privileges(Privileges::NoCapabilities));
+        assert!(output.starts_with("CapEff:\t0000000000000000\n"), "{output}");
+        assert!(!output.ends_with("\n0\n"), "{output}");
     }
 
     #[test]

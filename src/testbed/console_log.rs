@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Read};
 const LIMIT: usize = 16 << 10;
 
 /// How many lines are worth showing to somebody.
-const LINES: usize = 60;
+const LINES: usize = 10;
 
 /// The newest part of an endless text.
 #[derive(Debug, Default)]
@@ -35,7 +35,8 @@ impl ConsoleLog {
     }
 
     /// The last lines, fit for a terminal: the machine may be in hostile hands, and its output must
-    /// not reach the user's terminal as control sequences.
+    /// not reach the user's terminal as control sequences. Before them, whatever further back looks
+    /// like the reason: a kernel that panics says why first, and then much else.
     pub(super) fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
@@ -44,13 +45,25 @@ impl ConsoleLog {
             .map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>())
             .filter(|line| !line.trim().is_empty() && !is_noise(line))
             .collect();
-        lines[lines.len().saturating_sub(LINES)..].join("\n")
+        let (before, last) = lines.split_at(lines.len().saturating_sub(LINES));
+        let reasons = before.iter().filter(|line| is_reason(line)).take(LINES);
+        reasons.chain(last).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 
-/// QEMU's remarks on features that the CPU model has and TCG lacks: many, and harmless.
+/// What duplex itself says in the machine, and a kernel's first words when it panics.
+fn is_reason(line: &str) -> bool {
+    line.starts_with("duplex: ") || line.contains("Kernel panic") || line.contains("BUG:")
+}
+
+/// QEMU's remarks on features that the CPU model has and TCG lacks, many and harmless; virtiofsd's
+/// surprise when the machine is gone; and what only a kernel developer can read.
 fn is_noise(line: &str) -> bool {
     line.contains("warning: TCG doesn't support requested feature")
+        || line.starts_with("virtio_loop: ")
+        || ["RIP: ", "RSP: ", "RAX: ", "RDX: ", "RBP: ", "R10: ", "R13: ", "Code: "]
+            .iter()
+            .any(|register| line.contains(&format!("] {register}")))
 }
 
 #[cfg(test)]
@@ -66,5 +79,17 @@ mod tests {
         assert_eq!(log.0.len(), LIMIT);
         let shown = log.last_lines();
         assert!(shown.ends_with("first\n]0;titlesecond"), "{shown}");
+    }
+
+    #[test]
+    fn shows_the_reason_of_a_panic() {
+        let mut log = ConsoleLog::default();
+        log.push(b"[ 1.0] Kernel panic - not syncing: no reason\n");
+        (0..50).for_each(|n| log.push(format!("[ 1.{n}]  function{n}\n").as_bytes()));
+        log.push(b"[ 2.0] RAX: ffffffffffffffda RBX: 0\n");
+        let shown = log.last_lines();
+        assert!(shown.starts_with("[ 1.0] Kernel panic"), "{shown}");
+        assert_eq!(shown.lines().count(), LINES + 1);
+        assert!(shown.ends_with("function49"), "{shown}");
     }
 }

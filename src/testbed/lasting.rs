@@ -15,14 +15,29 @@ pub fn start(machine: &Machine) -> Result<bool, Error> {
 }
 
 fn start_in(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return found_running(state, machine);
+    let instance = loop {
+        if let Some(instance) = state.create(Name::Lasting(machine.clock))? {
+            break instance;
+        }
+        if let Some(status) = status_of(state, machine.clock)? {
+            return found_running(state, machine, &status);
+        }
+        // It does not answer: it is just ending, or was killed a moment ago.
+        wait_for_end(state, machine.clock)?;
     };
     let progress = Progress::new("testbed");
     let launched = launch(instance, machine, Lifetime::Lasting, Ground::Export, &progress)?;
     progress.step("the machine boots");
     launched.wait_until_up()?;
     Ok(true)
+}
+
+/// Waits until the keeper has given up its lock, and removes what it left.
+fn wait_for_end(state: &StateDirectory, clock: Clock) -> Result<(), Error> {
+    if let Some(lock) = state.lock_of(clock)? {
+        lock.lock().map_err(Error::Connection)?;
+    }
+    state.sweep()
 }
 
 /// Connects to the lasting testbed of this kind. One that another build of duplex left running is
@@ -46,7 +61,7 @@ pub(super) fn find_lasting(state: &StateDirectory, clock: Clock) -> Result<Optio
 pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error> {
     let state = StateDirectory::open()?;
     let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return Err(Error::AlreadyRunning("one that does not end with this command".into()));
+        return Err(Error::AlreadyRunning("one that was started earlier".into()));
     };
     let progress = Progress::new("testbed");
     let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
@@ -58,10 +73,11 @@ pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error>
     Ok(())
 }
 
-fn found_running(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
-    let Some(status) = status_of(state, machine.clock)? else {
-        return Err(Error::AlreadyRunning("one that is just starting or stopping".into()));
-    };
+fn found_running(
+    state: &StateDirectory,
+    machine: &Machine,
+    status: &Status,
+) -> Result<bool, Error> {
     if status.machine != *machine {
         let Machine { cpus, memory_mib, .. } = status.machine;
         let made = format!("one with {cpus} CPUs and {memory_mib} MiB of memory");

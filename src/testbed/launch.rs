@@ -119,7 +119,7 @@ fn try_launch(
     };
     let (alive, lifeline) = io::pipe().step("make a pipe")?;
     let supplies = KeeperFiles {
-        kernel: File::open(&kernel.elf).step("open the testbed's kernel")?,
+        kernel: in_memory(&std::fs::read(&kernel.elf).step("read the testbed's kernel")?)?,
         initramfs: in_memory(&initramfs::build(&kernel)?)?,
         alive: alive.into(),
         disk,
@@ -152,7 +152,7 @@ fn find_virtiofsd() -> Result<Virtiofsd, Error> {
 }
 
 struct KeeperFiles {
-    kernel: File,
+    kernel: OwnedFd,
     initramfs: OwnedFd,
     alive: OwnedFd,
     disk: OwnedFd,
@@ -168,7 +168,7 @@ fn start_keeper(
         output: [null()?, null()?],
         listener: instance.listener.try_clone().step("share the socket")?,
         lock: instance.lock.try_clone().step("share the lock")?.into(),
-        kernel: files.kernel.into(),
+        kernel: files.kernel,
         initramfs: files.initramfs,
         lifeline: files.alive,
         disk: files.disk,
@@ -222,11 +222,13 @@ fn null() -> Result<OwnedFd, Error> {
     Ok(null.step("open /dev/null")?.into())
 }
 
+/// A file without a name, which whoever has a descriptor of it can open anew: the emulator is not
+/// the user who may read the cache.
 fn in_memory(bytes: &[u8]) -> Result<OwnedFd, Error> {
     let make = || -> io::Result<OwnedFd> {
-        let file = memfd_create(c"duplex-initramfs", MFdFlags::MFD_CLOEXEC)?;
+        let file = memfd_create(c"duplex", MFdFlags::MFD_CLOEXEC)?;
         File::from(file.as_fd().try_clone_to_owned()?).write_all(bytes)?;
         Ok(file)
     };
-    Ok(make().step("store the initramfs")?)
+    Ok(make().step("keep the kernel in memory")?)
 }

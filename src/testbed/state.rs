@@ -135,7 +135,7 @@ impl StateDirectory {
     }
 
     /// Removes what testbeds that were killed have left behind.
-    fn sweep(&self) -> Result<(), Error> {
+    pub(super) fn sweep(&self) -> Result<(), Error> {
         let _guard = self.lock()?;
         let sweep = || -> io::Result<()> {
             for entry in fs::read_dir(&self.path)? {

@@ -7,6 +7,7 @@
 
 mod clients;
 mod export;
+mod identity;
 mod machine;
 mod named;
 mod notices;

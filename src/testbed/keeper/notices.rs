@@ -35,6 +35,7 @@ impl Notices {
             Ok(0) => return Ok(None),
             Ok(count) => self.line.extend_from_slice(&buffer[..count]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
             Err(error) => return Err(error),
         }
         let mut notices = Vec::new();

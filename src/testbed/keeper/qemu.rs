@@ -4,7 +4,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use crate::isolate::{Process, Program};
+use nix::unistd::{Gid, Uid};
+
+use super::identity::is_master_of_all_files;
+use crate::isolate::{Privileges, Process, Program};
 use crate::testbed::model::{Clock, Machine};
 use crate::testbed::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
 
@@ -42,7 +45,11 @@ impl Parts {
         let program = self.program.clone();
         let mut line = CommandLine::new(vec![null, log.try_clone()?, log.try_clone()?]);
         self.describe(&mut line);
-        Program::new(program, line.words)?.descriptors(line.descriptors).dies_with_parent().spawn()
+        Program::new(program, line.words)?
+            .descriptors(line.descriptors)
+            .privileges(of_the_emulator())
+            .dies_with_parent()
+            .spawn()
     }
 
     fn describe(self, line: &mut CommandLine) {
@@ -89,6 +96,17 @@ impl Parts {
         line.words("-append");
         // What follows the dashes is /init's: it becomes `duplex testbed agent`.
         line.words.push(format!("{command_line} -- testbed agent"));
+    }
+}
+
+/// The emulator needs no right whatsoever: everything is opened for it. It is the one program here
+/// that a hostile guest could take over.
+fn of_the_emulator() -> Privileges {
+    const NOBODY: u32 = 65534;
+    if is_master_of_all_files() {
+        Privileges::AsUser(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))
+    } else {
+        Privileges::NoCapabilities
     }
 }
 

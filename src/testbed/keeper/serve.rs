@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::clients::{Client, Wish};
@@ -89,7 +89,7 @@ enum Source {
     Log,
     Notices,
     Emulator,
-    Server,
+    Server(usize),
     Client(usize),
 }
 
@@ -124,7 +124,7 @@ impl Keeper {
                 Source::Log => self.read_log()?,
                 Source::Notices => self.read_notices()?,
                 Source::Emulator => self.machine_stopped()?,
-                Source::Server => self.server_stopped()?,
+                Source::Server(index) => self.server_stopped(index)?,
                 Source::Client(index) => self.client_spoke(index, ready)?,
             }
         }
@@ -158,8 +158,8 @@ impl Keeper {
             poll.add(Source::Log, &machine.output, true, false);
             poll.add(Source::Notices, machine.notices.file(), true, false);
             poll.add(Source::Emulator, &machine.emulator, true, false);
-            for server in &machine.servers {
-                poll.add(Source::Server, server, true, false);
+            for (index, server) in machine.servers.iter().enumerate() {
+                poll.add(Source::Server(index), server, true, false);
             }
         }
         for (index, client) in self.clients.iter().enumerate() {
@@ -325,10 +325,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// A file server has ended. One that does not even start can't run here.
-    fn server_stopped(&mut self) -> io::Result<()> {
+    /// A file server has ended. One that fails before the machine is up can't run here; one that
+    /// ends in peace does so because QEMU has.
+    fn server_stopped(&mut self, index: usize) -> io::Result<()> {
+        let Some(machine) = self.machine() else { return Ok(()) };
+        let status = machine.servers[index].wait()?;
+        if status == WaitStatus::Exited(machine.servers[index].pid(), 0) {
+            return self.machine_stopped();
+        }
         let last_lines = self.last_lines()?;
-        let reason = format!("virtiofsd has ended{last_lines}");
+        let reason = format!("virtiofsd has failed{last_lines}");
         self.stop(match self.state {
             State::Starting(_) => Answer::NoExport(reason),
             _ => Answer::Died(reason),

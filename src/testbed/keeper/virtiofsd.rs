@@ -1,7 +1,7 @@
 //! virtiofsd, the program that serves a directory to the emulated machine.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use super::identity::is_master_of_all_files;
 use crate::isolate::{Process, Program};
 
 /// An installed virtiofsd.
@@ -57,7 +58,7 @@ impl Virtiofsd {
     ) -> io::Result<Process> {
         let mut descriptors = vec![null, log.try_clone()?, log.try_clone()?, socket];
         let mut environment = Vec::new();
-        if !owns_everything()? {
+        if !is_master_of_all_files() {
             environment.push(("LD_PRELOAD", format!("/proc/self/fd/{}", descriptors.len())));
             let library = memfd_create(c"without_noatime.so", MFdFlags::MFD_CLOEXEC)?;
             let mut library = File::from(library);
@@ -109,12 +110,6 @@ impl Virtiofsd {
         arguments.extend(["--rlimit-nofile=0".into(), format!("--fd={SOCKET}").into()]);
         arguments
     }
-}
-
-/// Whether all users' files are in our power: in a user namespace with a single user they are not.
-fn owns_everything() -> io::Result<bool> {
-    let map = fs::read_to_string("/proc/self/uid_map")?;
-    Ok(map.split_whitespace().nth(2).is_some_and(|count| count != "1"))
 }
 
 fn is_executable(path: &Path) -> bool {
