@@ -20,10 +20,12 @@ fn a_shell_edits_lines_and_passes_ctrl_c_to_the_guest() {
     // Two backspaces and a cursor key: the guest's own line editing.
     terminal.write(b"echo abXX\x7f\x7fc\x1b[D-d\r");
     terminal.wait_for("\nab-dc");
-    terminal.write(b"sleep 1000\r");
-    terminal.wait_for("sleep 1000");
+    terminal.wait_for("# ");
+    // The quotes keep what is typed apart from what is printed.
+    terminal.write(b"echo run''ning; sleep 1000\r");
+    terminal.wait_for("running");
     terminal.write(b"\x03");
-    terminal.wait_for("^C");
+    terminal.wait_for("# ");
     terminal.write(b"echo status $?\r");
     terminal.wait_for("status 130");
     terminal.write(b"exit\r");

@@ -107,17 +107,17 @@ impl Boot {
 
     /// Boots it and waits for its end.
     ///
-    /// QEMU's emulation of SVM loses a guest now and then, at a VM entry that injects an exception
-    /// (docs/testbed.md, "Known faults"): it spins without another exit, and says nothing. Such a
-    /// boot is tried once more, and visibly so.
+    /// QEMU's emulation of SVM loses a guest now and then, at a VM entry that injects an exception,
+    /// and sometimes the whole machine (docs/testbed.md, "Known faults"). Such a boot is tried once
+    /// more, and visibly so.
     pub(crate) fn run(&self) -> Booted {
         for attempt in 1..=2 {
             if let Some(output) = self.run_once() {
                 return Booted(output);
             }
-            eprintln!("RETRIED: {self:?} fell silent in attempt {attempt}");
+            eprintln!("RETRIED: {self:?} was lost in attempt {attempt}");
         }
-        panic!("{self:?} fell silent twice");
+        panic!("{self:?} was lost twice");
     }
 
     /// `None` where it had to be ended.
@@ -135,7 +135,10 @@ impl Boot {
         });
         let output = child.wait_with_output().unwrap();
         let _ = done.send(());
-        (!watchdog.join().unwrap()).then_some(output)
+        let silent = watchdog.join().unwrap();
+        let machine_lost =
+            String::from_utf8_lossy(&output.stderr).contains("the testbed has stopped while");
+        (!silent && !machine_lost).then_some(output)
     }
 }
 
@@ -149,10 +152,10 @@ impl Booted {
         assert!(kernel.starts_with(&boot.kernel.release()), "{boot:?}: kernel {kernel}");
         let cpus: u32 = self.said("cpus ").parse().unwrap();
         assert_eq!(cpus, boot.seen_cpus.unwrap_or(boot.cpus), "{boot:?}");
-        // What the kernel keeps for itself: its image, the initramfs, and a page's description
-        // (64 bytes) for every page.
+        // What the kernel keeps for itself: its image, the initramfs, a description of each page
+        // (64 bytes for 4096) and hash tables that grow with memory.
         let mib: u32 = self.said("memory ").trim_end_matches(" MiB").parse().unwrap();
-        let kept = 56 + boot.mib / 40;
+        let kept = 64 + boot.mib / 32;
         assert!(mib <= boot.mib && mib + kept >= boot.mib, "{boot:?}: memory {mib} MiB");
         assert_eq!(self.0.status.code(), Some(0), "{boot:?}: {}", self.stderr());
     }
