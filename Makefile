@@ -20,7 +20,10 @@ soak: packages guest-images ## The long lists: a hundred boots, random kills, fu
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
 
 fuzz: ## Fuzz the loader for SECONDS (default 600)
-	fuzz/run $(or $(SECONDS),600)
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
+	mkdir -p fuzz/corpus/kernel
+	RUSTC_BOOTSTRAP=1 cargo fuzz run kernel fuzz/corpus/kernel fuzz/seeds -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=16384 -timeout=10
 
 lint: ## Formatting and lints, as CI checks them
 	cargo fmt --check

@@ -108,3 +108,29 @@ fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
     })?;
     Ok(entry.join("busybox"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guest_programs_are_static_executables_of_this_machine() {
+        for program in [MARK, HELLO] {
+            // ELF, 64 bits, little-endian; executable at a fixed address; x86-64.
+            assert!(program.starts_with(b"\x7fELF\x02\x01"));
+            assert_eq!(program[16..20], [2, 0, 0x3e, 0]);
+            assert!(program.len() < 1024);
+        }
+    }
+
+    #[test]
+    fn the_hello_initramfs_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open_at(dir.path().join("cache")).unwrap();
+        let path = hello_initramfs(&cache).unwrap();
+        let archive = fs::read(&path).unwrap();
+        assert!(archive.starts_with(b"070701"));
+        assert!(archive.windows(HELLO.len()).any(|window| window == HELLO));
+        assert_eq!(hello_initramfs(&cache).unwrap(), path);
+    }
+}

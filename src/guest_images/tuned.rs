@@ -64,3 +64,25 @@ fn recipe() -> Recipe {
         digest: Digest::new().part(PACKAGES_SH.1).part(BUILD_SH.1).part(FRAGMENT.1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    /// Named twice, the last one would win without a word.
+    #[test]
+    fn the_fragment_names_each_option_once() {
+        let mut seen = HashSet::new();
+        for line in FRAGMENT.1.lines() {
+            let option = match line.strip_prefix("# CONFIG_") {
+                Some(off) => off.strip_suffix(" is not set"),
+                None => line.strip_prefix("CONFIG_").and_then(|on| on.split('=').next()),
+            };
+            if let Some(option) = option {
+                assert!(seen.insert(option), "{option} is there twice");
+            }
+        }
+        assert!(seen.len() > 100);
+    }
+}
