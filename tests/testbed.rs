@@ -329,3 +329,19 @@ fn sees_what_has_just_changed_on_the_host() {
         );
     }
 }
+
+#[test]
+fn a_reader_that_does_not_read_is_not_waited_for_against_orders() {
+    if !available() {
+        return;
+    }
+    let mut command = in_testbed("head -c 200000 /dev/zero; echo done >&2");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut done = [0; 5];
+    child.stderr.take().unwrap().read_exact(&mut done).unwrap();
+    // More than the pipe holds is left to write, and nobody reads it.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none());
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -53,6 +53,10 @@ impl Greeting {
     pub(super) const MAGIC: [u8; 16] = *b"duplex testbed 1";
 }
 
+/// A word on the kernel command line: sessions have to make the kernel forget what it knows of the
+/// host's files.
+pub(super) const FORGET: &str = "duplex.forget";
+
 /// What a client asks of the keeper. One request a connection, and the connection lasts as long as
 /// what was asked for is in use.
 #[derive(Debug, Serialize, Deserialize)]

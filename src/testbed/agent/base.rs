@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 
-use super::mounting::{INERT, bring_along, make_directories, put};
+use super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
 use super::{HOST, NAMED, devices};
 use crate::testbed::failure::{Failure, Step};
 use crate::testbed::protocol::{DISK_ROOT, NAMED_IN_IMAGE, NAMED_TAG, PROGRAM, ROOT_TAG};
@@ -64,9 +64,8 @@ pub(super) fn switch() -> Result<(), Failure> {
 
 /// Mounts the host's file system; returns whether it is the live one.
 fn mount_host(at: &str) -> Result<bool, Failure> {
-    let command_line = fs::read_to_string("/proc/cmdline").step("read the kernel command line")?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
-    if command_line.split_whitespace().any(|word| word == DISK_ROOT) {
+    if on_command_line(DISK_ROOT)? {
         let disk = devices::disk_with_serial(ROOT_TAG)?;
         put(&disk.to_string_lossy(), "ext4", at, flags, "")?;
         return Ok(false);

@@ -10,6 +10,12 @@ use crate::testbed::failure::{Failure, Step};
 /// For file systems in which neither devices nor set-user-id programs have a place.
 pub(super) const INERT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
+/// Whether the keeper put this word on the kernel command line.
+pub(super) fn on_command_line(word: &str) -> Result<bool, Failure> {
+    let words = fs::read_to_string("/proc/cmdline").step("read the kernel command line")?;
+    Ok(words.split_whitespace().any(|found| found == word))
+}
+
 /// Mounts a file system.
 pub(super) fn put(
     source: &str,

@@ -24,6 +24,9 @@ use crate::testbed::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream
 /// tells nobody about it when the job was running.
 const LOOK_FOR_FOREGROUND: Duration = Duration::from_millis(500);
 
+/// The signals that end a program which does nothing about them.
+const FATAL: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+
 #[derive(Clone, Copy)]
 enum Source {
     Port,
@@ -282,6 +285,11 @@ impl<'a> Relay<'a> {
 
     fn forward_signals(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<()> {
         while let Some(Arrived { signal, from_terminal }) = signals.next()? {
+            if self.end.is_some() && FATAL.contains(&signal) {
+                // The command has ended; whoever is to read its output does not, and we are told
+                // to wait no longer.
+                self.streams.discard();
+            }
             match signal {
                 Signal::SIGCONT => self.continued(raw)?,
                 Signal::SIGWINCH => self.send(&ToAgent::Resize(self.streams.window()))?,

@@ -72,6 +72,13 @@ impl CallersStreams {
         self.sinks().all(|sink| sink.outbox.is_empty())
     }
 
+    /// Gives up what has not been written.
+    pub(super) fn discard(&mut self) {
+        for sink in [&mut self.stdout, &mut self.stderr, &mut self.terminal] {
+            *sink = None;
+        }
+    }
+
     fn sinks(&self) -> impl Iterator<Item = &Sink> {
         [&self.stdout, &self.stderr, &self.terminal].into_iter().flatten()
     }

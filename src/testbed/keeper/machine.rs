@@ -191,7 +191,7 @@ impl Servers<'_> {
         Ok(Shared {
             servers: vec![tree_server, named_server],
             named: Named::new(entries),
-            root: Root::Shared { tree, named },
+            root: Root::Shared { tree, named, forget: self.virtiofsd.is_slow_to_notice() },
         })
     }
 

@@ -9,7 +9,7 @@ use nix::unistd::{Gid, Uid};
 use super::identity::is_master_of_all_files;
 use crate::isolate::{Privileges, Process, Program};
 use crate::testbed::model::{Clock, Machine};
-use crate::testbed::protocol::{DISK_ROOT, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
+use crate::testbed::protocol::{DISK_ROOT, FORGET, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
 
 /// What the machine's disk for I/O-limit tests has as its serial number.
 const SCRATCH_SERIAL: &str = "scratch";
@@ -33,8 +33,9 @@ pub(super) struct Parts {
 
 /// Where the machine's root file system comes from.
 pub(super) enum Root {
-    /// From virtiofsd: connected sockets for the read-only tree and the named files.
-    Shared { tree: OwnedFd, named: OwnedFd },
+    /// From virtiofsd: connected sockets for the read-only tree and the named files, and whether
+    /// the machine has to forget the tree between sessions.
+    Shared { tree: OwnedFd, named: OwnedFd, forget: bool },
     /// From an ext4 image.
     Disk(OwnedFd),
 }
@@ -82,9 +83,12 @@ impl Parts {
         line.disk(self.scratch, SCRATCH_SERIAL, "discard=unmap");
         let mut command_line = COMMAND_LINE.to_owned();
         match self.root {
-            Root::Shared { tree, named } => {
+            Root::Shared { tree, named, forget } => {
                 line.file_system(tree, ROOT_TAG);
                 line.file_system(named, NAMED_TAG);
+                if forget {
+                    command_line = format!("{command_line} {FORGET}");
+                }
             }
             Root::Disk(image) => {
                 line.disk(image, ROOT_TAG, "readonly=on");

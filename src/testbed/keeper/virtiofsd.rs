@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -26,12 +27,19 @@ enum Dialect {
     /// The one in C that came with QEMU up to 7.2 (Debian 12).
     Qemu,
     /// The one in Rust that followed it (Debian 13).
-    Standalone,
+    Standalone {
+        /// Whether it has to be told not to announce mounts.
+        announces: bool,
+    },
 }
 
 /// Where Debian's packages put them; neither is in PATH.
-const PLACES: [(&str, Dialect); 2] =
-    [("/usr/libexec/virtiofsd", Dialect::Standalone), ("/usr/lib/qemu/virtiofsd", Dialect::Qemu)];
+const STANDALONE: &str = "/usr/libexec/virtiofsd";
+const OF_QEMU: &str = "/usr/lib/qemu/virtiofsd";
+
+/// Newer ones show the testbed where the host has mounts, unless told not to. overlayfs refuses to
+/// build on such a tree (EREMOTE).
+const QUIET: &str = "--no-announce-submounts";
 
 /// The descriptor on which it finds its listening socket.
 const SOCKET: &str = "3";
@@ -42,10 +50,17 @@ const WITHOUT_NOATIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/without
 impl Virtiofsd {
     /// Looks for one.
     pub(in crate::testbed) fn find() -> Option<Self> {
-        PLACES
-            .into_iter()
-            .find(|(path, _)| is_executable(Path::new(path)))
-            .map(|(path, dialect)| Self { path: path.into(), dialect })
+        if is_executable(Path::new(STANDALONE)) {
+            let help = Command::new(STANDALONE).arg("--help").stdin(Stdio::null()).output();
+            let help = help.map(|output| output.stdout).unwrap_or_default();
+            let announces = String::from_utf8_lossy(&help).contains(QUIET);
+            return Some(Self {
+                path: STANDALONE.into(),
+                dialect: Dialect::Standalone { announces },
+            });
+        }
+        is_executable(Path::new(OF_QEMU))
+            .then(|| Self { path: OF_QEMU.into(), dialect: Dialect::Qemu })
     }
 
     /// Starts serving `directory`, confined to it, to whoever connects to `socket`.
@@ -70,6 +85,12 @@ impl Virtiofsd {
             .descriptors(descriptors)
             .dies_with_parent()
             .spawn()
+    }
+
+    /// Whether the testbed would see what has changed on the host only after a second: the
+    /// standalone one can't be told to look sooner.
+    pub(super) fn is_slow_to_notice(&self) -> bool {
+        matches!(self.dialect, Dialect::Standalone { .. })
     }
 
     fn arguments(&self, directory: &Path) -> Vec<OsString> {
@@ -98,9 +119,9 @@ impl Virtiofsd {
                     "log_level=err",
                 ]
             }
-            // It has no such timeout.
-            Dialect::Standalone => {
+            Dialect::Standalone { announces } => {
                 arguments.extend(["--shared-dir".into(), directory.to_owned()]);
+                arguments.extend(announces.then(|| QUIET.into()));
                 &["--cache=auto", "--sandbox=chroot", "--log-level=error"]
             }
         };
@@ -133,9 +154,10 @@ mod tests {
              --rlimit-nofile=0 --fd=3"
         );
         assert_eq!(
-            line(Dialect::Standalone),
+            line(Dialect::Standalone { announces: false }),
             "virtiofsd --shared-dir /export --cache=auto --sandbox=chroot --log-level=error \
              --rlimit-nofile=0 --fd=3"
         );
+        assert!(line(Dialect::Standalone { announces: true }).contains(QUIET));
     }
 }

@@ -4,13 +4,16 @@
 //! with a fresh look at the host: overlayfs never notices that a file below it was replaced or
 //! came into being, and one union for all sessions would show each the past of the others.
 
+use std::fs;
+
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, pivot_root};
 
 use super::super::HOST;
-use super::super::mounting::{INERT, bring_along, make_directories, put};
+use super::super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
 use crate::isolate;
 use crate::testbed::failure::{Failure, Step};
+use crate::testbed::protocol::FORGET;
 
 /// Built in a mount of the session's own, for /run is shared.
 const MEMORY: &str = "/run/duplex/session";
@@ -20,6 +23,10 @@ pub(super) fn enter() -> Result<(), Failure> {
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_PRIVATE | MsFlags::MS_REC, None::<&str>)
         .step("make the session's mounts private")?;
     put("proc", "proc", "/proc", INERT | MsFlags::MS_NOEXEC, "")?;
+    if on_command_line(FORGET)? {
+        // Names and attributes of files that nobody uses: they are looked up anew.
+        fs::write("/proc/sys/vm/drop_caches", "2").step("forget the host's files")?;
+    }
     make_directories(MEMORY, &[""])?;
     put("tmpfs", "tmpfs", MEMORY, MsFlags::empty(), "mode=0755")?;
     make_directories(MEMORY, &["upper", "work", "root"])?;
