@@ -8,6 +8,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,13 @@ impl Greeting {
 /// A word on the kernel command line: sessions have to make the kernel forget what it knows of the
 /// host's files.
 pub(super) const FORGET: &str = "duplex.forget";
+
+/// A word on the kernel command line: the agent has to give a sign of life every [`PULSE`]. Not while
+/// instructions are counted, for it would be counted too.
+pub(super) const SIGNS_OF_LIFE: &str = "duplex.pulse";
+
+/// The time between two signs of life.
+pub(super) const PULSE: Duration = Duration::from_secs(10);
 
 /// What a client asks of the keeper. One request a connection, and the connection lasts as long as
 /// what was asked for is in use.
@@ -119,6 +127,8 @@ pub(super) enum Notice {
     Ready(String),
     /// This session port is (again) free, and nothing of an earlier session is left.
     Idle(usize),
+    /// A sign of life.
+    Alive,
     /// It can't be set up, and why.
     Failed(String),
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +14,9 @@ use crate::testbed_support;
 
 /// How long a boot may take, with everything else that this machine does.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long one that is told to end may take to do so.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// How the initrd is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,18 +123,22 @@ impl Boot {
         panic!("{self:?} was lost twice");
     }
 
-    /// `None` where it had to be ended.
+    /// `None` where it had to be ended, or its machine was lost.
     fn run_once(&self) -> Option<Output> {
         let (_files, mut command) = self.command();
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
         let (done, ended) = mpsc::channel::<()>();
         let watchdog = std::thread::spawn(move || {
-            let late = ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
-            if late {
-                kill(pid, Signal::SIGTERM).unwrap();
+            let in_time = |patience| ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
+            if in_time(PATIENCE) {
+                return false;
             }
-            late
+            kill(pid, Signal::SIGTERM).unwrap();
+            if !in_time(GRACE) {
+                kill(pid, Signal::SIGKILL).unwrap();
+            }
+            true
         });
         let output = child.wait_with_output().unwrap();
         let _ = done.send(());

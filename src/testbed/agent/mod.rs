@@ -7,6 +7,7 @@
 
 mod base;
 mod devices;
+mod hypervisor;
 mod modules;
 mod mounting;
 mod pid1;

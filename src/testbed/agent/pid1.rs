@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,11 +16,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
+use super::hypervisor::IdleVm;
+use super::mounting::on_command_line;
 use super::{base, devices, modules};
 use crate::isolate::{Namespaces, Process, Program};
 use crate::testbed::failure::{Failure, Step};
 use crate::testbed::poll::set_nonblocking;
-use crate::testbed::protocol::{NOTICE_PORT, Notice, SESSIONS, session_port};
+use crate::testbed::protocol::{NOTICE_PORT, Notice, PULSE, SESSIONS, SIGNS_OF_LIFE, session_port};
 
 /// Runs as PID 1, until the machine is switched off from outside.
 pub fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     base::switch()?;
     sethostname("testbed").step("set the host name")?;
     devices::bring_loopback_up()?;
+    let _idle_vm = IdleVm::start()?;
     // (5) Commands.
     let children = block_child_signal()?;
     let mut server = Server::new(ports, &children)?;
@@ -141,9 +145,18 @@ impl Server {
         for index in 0..self.slots.len() {
             notify(notices, &Notice::Idle(index))?;
         }
+        let pulse = on_command_line(SIGNS_OF_LIFE)?.then_some(PULSE);
+        let timeout = pulse.map_or(EpollTimeout::NONE, |pulse| {
+            EpollTimeout::try_from(pulse).unwrap_or(EpollTimeout::MAX)
+        });
+        let mut told = Instant::now();
         loop {
+            if pulse.is_some_and(|pulse| told.elapsed() >= pulse) {
+                notify(notices, &Notice::Alive)?;
+                told = Instant::now();
+            }
             let mut events = [EpollEvent::empty(); SESSIONS + 1];
-            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+            let count = match self.epoll.wait(&mut events, timeout) {
                 Err(Errno::EINTR) => continue,
                 other => other.step("wait for clients")?,
             };

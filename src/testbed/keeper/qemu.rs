@@ -9,7 +9,9 @@ use nix::unistd::{Gid, Uid};
 use super::identity::is_master_of_all_files;
 use crate::isolate::{Privileges, Process, Program};
 use crate::testbed::model::{Clock, Machine};
-use crate::testbed::protocol::{DISK_ROOT, FORGET, NAMED_TAG, NOTICE_PORT, ROOT_TAG, session_port};
+use crate::testbed::protocol::{
+    DISK_ROOT, FORGET, NAMED_TAG, NOTICE_PORT, ROOT_TAG, SIGNS_OF_LIFE, session_port,
+};
 
 /// What the machine's disk for I/O-limit tests has as its serial number.
 const SCRATCH_SERIAL: &str = "scratch";
@@ -82,6 +84,9 @@ impl Parts {
         }
         line.disk(self.scratch, SCRATCH_SERIAL, "discard=unmap");
         let mut command_line = COMMAND_LINE.to_owned();
+        if clock == Clock::Wall {
+            command_line = format!("{command_line} {SIGNS_OF_LIFE}");
+        }
         match self.root {
             Root::Shared { tree, named, forget } => {
                 line.file_system(tree, ROOT_TAG);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -14,8 +14,9 @@ use super::{Inheritance, Orders};
 use crate::isolate;
 use crate::testbed::console_log::ConsoleLog;
 use crate::testbed::control::accept;
+use crate::testbed::model::Clock;
 use crate::testbed::poll::{Poll, Ready};
-use crate::testbed::protocol::{Answer, Notice, Request, SESSIONS, Status};
+use crate::testbed::protocol::{Answer, Notice, PULSE, Request, SESSIONS, Status};
 use crate::testbed::state;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
@@ -23,6 +24,10 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How long the machine may be silent before it is up: that takes 5 s on an idle host.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a machine that is up may give no sign of life. PID 1 there gives one every [`PULSE`], on a
+/// busy host somewhat later.
+const SILENCE: Duration = Duration::from_secs(6 * PULSE.as_secs());
 
 /// The most clients at once: some that wait beside all that run.
 const MAX_CLIENTS: usize = 4 * SESSIONS;
@@ -44,6 +49,7 @@ pub(super) fn run(orders: Orders, inheritance: Inheritance) {
         log: ConsoleLog::default(),
         ports: Ports::new(),
         clients: Vec::new(),
+        heard: Instant::now(),
         ending: false,
     };
     while !keeper.is_done() {
@@ -79,6 +85,8 @@ struct Keeper {
     log: ConsoleLog,
     ports: Ports,
     clients: Vec<Client>,
+    /// When the agent was last heard.
+    heard: Instant,
     ending: bool,
 }
 
@@ -103,7 +111,7 @@ impl Keeper {
     fn turn(&mut self) -> io::Result<()> {
         let limit = match self.state {
             State::Starting(_) => Some(PATIENCE),
-            State::Up(_) => None,
+            State::Up(_) => self.patience(),
             State::Stopped { .. } => Some(LAST_WORDS),
         };
         let events = self.wait(limit)?;
@@ -114,7 +122,13 @@ impl Keeper {
                     let reason = format!("the machine has said nothing for {silence} s");
                     self.stop(Answer::Died(reason));
                 }
-                _ => self.ending = true,
+                State::Up(_) => {
+                    let silence = self.heard.elapsed().as_secs();
+                    let reason =
+                        format!("the emulated machine hangs: no sign of life for {silence} s");
+                    self.stop(Answer::Died(reason));
+                }
+                State::Stopped { .. } => self.ending = true,
             }
         }
         for (source, ready) in events {
@@ -130,6 +144,12 @@ impl Keeper {
         }
         self.clients.retain(|client| !client.is_done());
         self.grant_wishes()
+    }
+
+    /// How much longer the machine, which is up, may be silent; for ever if it need not speak.
+    fn patience(&self) -> Option<Duration> {
+        let speaks = self.orders.machine.clock == Clock::Wall;
+        speaks.then(|| SILENCE.saturating_sub(self.heard.elapsed()))
     }
 
     fn machine(&self) -> Option<&RunningMachine> {
@@ -289,7 +309,9 @@ impl Keeper {
     }
 
     fn heed(&mut self, notice: Notice) {
+        self.heard = Instant::now();
         match notice {
+            Notice::Alive => {}
             Notice::Ready(release) => {
                 self.release = release.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
                 let nothing = Answer::Died(String::new());
