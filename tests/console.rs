@@ -125,6 +125,19 @@ fn closed_standard_streams_are_no_failure() {
 }
 
 #[test]
+fn messages_that_nobody_takes_do_not_change_the_status() {
+    for arguments in [&["boot", "--kernel", "/nonexistent"][..], &["testbed", "run", "--", "/none"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let expected = output(&mut duplex(arguments)).status.code();
+        assert_eq!(status(duplex(arguments).stderr(full)).code(), expected, "{arguments:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(status(duplex(arguments).stderr(writer)).code(), expected, "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_does_not_end_the_guest() {
     if !has_kvm() {
         return;
