@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `terminal` | the caller's terminal: raw mode, and back on every way out |
 //! | `standard_streams` | which of the standard streams were open at the start |
+//! | `compression` | gzip, xz, zstd and LZ4, undone with a bound on what comes out |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
 //! | `trace` | what happened and when: boot phases, exits |
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
@@ -20,6 +21,7 @@
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
+pub mod compression;
 pub mod guest_images;
 pub mod host;
 pub mod isolate;
@@ -29,3 +31,7 @@ pub mod testbed;
 pub mod trace;
 pub mod vm;
 pub mod workload;
+
+#[cfg(test)]
+#[path = "../tests/samples/mod.rs"]
+mod samples;

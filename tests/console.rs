@@ -7,11 +7,11 @@ mod common;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
+use common::process::{Process, output, status};
 use common::terminal::Terminal;
 use common::tiny_kernel::{self, PRINT_AND_CRASH, PRINT_AND_LOOP};
 use common::{duplex, has_kvm, temporary_file, text};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 fn boot(kernel: &std::path::Path) -> Command {
     duplex(&["boot", "--testbed", "never", "--memory", "32M", "--kernel", text(kernel)])
@@ -32,9 +32,9 @@ fn start(code: &[u8]) -> Option<(tempfile::TempDir, Terminal)> {
 fn ctrl_a_x_quits_and_ctrl_a_h_helps() {
     let Some((_directory, mut terminal)) = start(PRINT_AND_LOOP) else { return };
     assert!(!terminal.is_as_before(), "the terminal is not raw");
-    terminal.write(b"\x01h");
+    terminal.type_in(b"\x01h");
     terminal.wait_for("end the guest and duplex");
-    terminal.write(b"\x01x");
+    terminal.type_in(b"\x01x");
     assert_eq!(terminal.end().code(), Some(0));
     assert!(terminal.is_as_before());
 }
@@ -54,7 +54,7 @@ fn a_crash_of_the_guest_is_reported_on_a_terminal_that_is_as_it_was() {
     let Some((_directory, mut terminal)) = start(PRINT_AND_CRASH) else { return };
     assert_eq!(terminal.end().code(), Some(125));
     assert!(terminal.is_as_before());
-    terminal.wait_for_text("try:");
+    terminal.wait_for("try:");
     let screen = terminal.text();
     assert!(screen.contains("vCPU 0: triple fault"), "{screen}");
 }
@@ -64,16 +64,15 @@ fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
     let Some((_directory, mut terminal)) = start(PRINT_AND_LOOP) else { return };
     for _ in 0..3 {
         terminal.signal(Signal::SIGTSTP);
-        let stopped = waitpid(terminal.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
+        terminal.stopped();
         assert!(terminal.is_as_before());
         terminal.signal(Signal::SIGCONT);
         // It is raw again when the escape key is understood without a newline.
-        terminal.write(b"\x01h");
+        terminal.type_in(b"\x01h");
         terminal.wait_for("end the guest and duplex");
         assert!(!terminal.is_as_before());
     }
-    terminal.write(b"\x01x");
+    terminal.type_in(b"\x01x");
     assert_eq!(terminal.end().code(), Some(0));
     assert!(terminal.is_as_before());
 }
@@ -81,10 +80,7 @@ fn a_stop_gives_the_terminal_back_and_a_continue_takes_it_again() {
 #[test]
 fn a_hung_up_terminal_ends_it() {
     let Some((_directory, terminal)) = start(PRINT_AND_LOOP) else { return };
-    let pid = terminal.pid();
-    let mut child = terminal.hang_up();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(128 + Signal::SIGHUP as i32), "{pid}: {status:?}");
+    assert_eq!(terminal.hang_up().end().code(), Some(128 + Signal::SIGHUP as i32));
 }
 
 #[test]
@@ -93,19 +89,19 @@ fn output_goes_to_pipes_and_files_and_into_nothing() {
         return;
     }
     let (directory, kernel) = temporary_file("kernel", &tiny_kernel::elf(PRINT_AND_CRASH));
-    let piped = boot(&kernel).stdin(Stdio::null()).output().unwrap();
+    let piped = output(&mut boot(&kernel));
     assert_eq!((piped.status.code(), &*piped.stdout), (Some(125), &b"up\n"[..]));
 
     let path = directory.path().join("console.log");
-    let to_file = boot(&kernel).args(["--serial", text(&path)]).output().unwrap();
+    let to_file = output(boot(&kernel).args(["--serial", text(&path)]));
     assert_eq!((to_file.status.code(), &*to_file.stdout), (Some(125), &b""[..]));
     assert_eq!(std::fs::read(&path).unwrap(), b"up\n");
 
-    let off = boot(&kernel).args(["--serial", "off"]).output().unwrap();
+    let off = output(boot(&kernel).args(["--serial", "off"]));
     assert_eq!((off.status.code(), &*off.stdout), (Some(125), &b""[..]));
 
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    assert_eq!(boot(&kernel).stdout(full).status().unwrap().code(), Some(125));
+    assert_eq!(status(boot(&kernel).stdout(full)).code(), Some(125));
 }
 
 #[test]
@@ -123,8 +119,21 @@ fn closed_standard_streams_are_no_failure() {
                 Ok(())
             });
         }
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        let status = status(command.stdout(Stdio::null()).stderr(Stdio::null()));
         assert_eq!(status.code(), Some(125), "closed {closed}: {status:?}");
+    }
+}
+
+#[test]
+fn messages_that_nobody_takes_do_not_change_the_status() {
+    for arguments in [&["boot", "--kernel", "/nonexistent"][..], &["testbed", "run", "--", "/none"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let expected = output(&mut duplex(arguments)).status.code();
+        assert_eq!(status(duplex(arguments).stderr(full)).code(), expected, "{arguments:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(status(duplex(arguments).stderr(writer)).code(), expected, "{arguments:?}");
     }
 }
 
@@ -134,10 +143,10 @@ fn a_reader_that_goes_away_does_not_end_the_guest() {
         return;
     }
     let (_directory, kernel) = temporary_file("kernel", &tiny_kernel::elf(PRINT_AND_LOOP));
-    let mut child = boot(&kernel).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
-    let status = child.wait().unwrap();
+    let mut command = boot(&kernel);
+    let mut process = Process::start(command.stdin(Stdio::null()).stdout(Stdio::piped()));
+    process.stdout.close();
+    process.signal(Signal::SIGTERM);
+    let status = process.end();
     assert!(status.code() == Some(143) || status.signal() == Some(15), "{status:?}");
 }

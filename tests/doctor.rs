@@ -1,12 +1,12 @@
 //! `duplex doctor` says what is so, on this host and in the testbed.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-mod testbed_support;
+mod common;
 
-use std::process::Command;
-
+use common::has_testbed;
+use common::process::output;
+use common::testbed::{duplex, shared, stdout_of};
 use serde_json::Value;
-use testbed_support::{available, duplex, shared, stdout_of};
 
 fn checks(json: &str) -> (bool, Vec<Value>) {
     let report: Value = serde_json::from_str(json).unwrap();
@@ -19,9 +19,7 @@ fn find<'a>(checks: &'a [Value], name: &str) -> &'a Value {
 
 #[test]
 fn every_lack_has_a_remedy() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_duplex"));
-    command.args(["doctor", "--json"]);
-    let output = command.output().unwrap();
+    let output = output(&mut common::duplex(&["doctor", "--json"]));
     let (usable, checks) = checks(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(output.status.code(), Some(i32::from(!usable)));
     for check in &checks {
@@ -31,9 +29,7 @@ fn every_lack_has_a_remedy() {
 
 #[test]
 fn without_tools_it_says_what_to_install() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_duplex"));
-    command.arg("doctor").env("PATH", "/nonexistent");
-    let output = command.output().unwrap();
+    let output = output(common::duplex(&["doctor"]).env("PATH", "/nonexistent"));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("apt-get install qemu-system-x86"), "{text}");
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
@@ -41,7 +37,7 @@ fn without_tools_it_says_what_to_install() {
 
 #[test]
 fn the_testbed_has_what_it_is_for() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let mut command = duplex(shared());

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;
-mod testbed_support;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use common::process::{Process, status};
 use common::tiny_kernel::{self, LOOP, POWER_OFF};
 use common::{duplex, has_kvm, has_testbed, soak, temporary_file, text};
 use duplex::guest_images::{Cache, hello_initramfs, tuned_kernel};
@@ -64,8 +64,7 @@ fn boots_in_a_row_leave_nothing() {
     fs::create_dir(&temporary).unwrap();
     let before = Traces::now(&temporary);
     for _ in 0..if soak() { 100 } else { 20 } {
-        let status = boot(&kernel, &temporary).status().unwrap();
-        assert_eq!(status.code(), Some(0));
+        assert_eq!(status(&mut boot(&kernel, &temporary)).code(), Some(0));
     }
     assert_eq!(Traces::now(&temporary), before);
 }
@@ -81,10 +80,9 @@ fn killed_at_any_moment_it_leaves_nothing() {
     let before = Traces::now(&temporary);
     // From the program's first steps to the running guest.
     for delay in [0, 1, 2, 3, 5, 8, 13, 21, 50, 200] {
-        let mut child = boot(&kernel, &temporary).spawn().unwrap();
+        let mut process = Process::start(&mut boot(&kernel, &temporary));
         std::thread::sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        process.kill();
     }
     assert_eq!(Traces::now(&temporary), before);
 }
@@ -120,7 +118,7 @@ fn boots_of_linux_in_a_row_leave_nothing_in_the_testbed() {
         kernel = kernel.display(),
         initrd = initrd.display(),
     );
-    let output = testbed_support::run(&script);
+    let output = common::testbed::run(&script);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,18 +1,19 @@
 //! Commands in the testbed behave as they would at home: streams, signals, exit status, files.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-mod testbed_support;
+mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use common::has_testbed;
+use common::process::{Process, output};
+use common::testbed::{duplex, in_testbed, run, shared, start_until_ready, stdout_of};
 use nix::sys::signal::Signal;
-use testbed_support::{
-    available, duplex, in_testbed, run, shared, signal, start_until_ready, stdout_of,
-};
 
 /// Whatever only tests make, on a file system that the testbed sees.
 fn scratch() -> tempfile::TempDir {
@@ -21,7 +22,7 @@ fn scratch() -> tempfile::TempDir {
 
 #[test]
 fn has_its_own_kernel_and_amd_v() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let seen =
@@ -32,7 +33,7 @@ fn has_its_own_kernel_and_amd_v() {
 
 #[test]
 fn exit_status_is_exact() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     assert_eq!(run("exit 0").status.code(), Some(0));
@@ -41,7 +42,7 @@ fn exit_status_is_exact() {
     assert_eq!(run("kill -KILL $$").status.code(), Some(137));
     assert_eq!(run("kill -SEGV $$").status.code(), Some(139));
     let status_of = |program: &str| {
-        let output = duplex(shared()).args(["testbed", "run", "--", program]).output().unwrap();
+        let output = output(duplex(shared()).args(["testbed", "run", "--", program]));
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let (status, message) = status_of("no-such-program");
@@ -53,20 +54,17 @@ fn exit_status_is_exact() {
 
 #[test]
 fn bytes_pass_unchanged_in_both_directions() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let data: Vec<u8> = (0..1_000_000_u32).flat_map(|n| n.to_be_bytes()).collect();
-    let mut child = in_testbed("cat; echo done >&2")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
+    let mut command = in_testbed("cat; echo done >&2");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::start(&mut command);
+    let mut stdin = process.take_stdin();
     let sent = data.clone();
     let writer = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
-    let output = child.wait_with_output().unwrap();
+    let output = process.output();
     writer.join().unwrap();
     assert!(output.stdout == data, "{} bytes of {}", output.stdout.len(), data.len());
     assert_eq!(output.stderr, b"done\n");
@@ -74,7 +72,7 @@ fn bytes_pass_unchanged_in_both_directions() {
 
 #[test]
 fn what_is_closed_stays_closed() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     // The outer shell closes; the inner one tells what it finds.
@@ -84,7 +82,7 @@ fn what_is_closed_stays_closed() {
         command
             .args(["-c", &script, env!("CARGO_BIN_EXE_duplex")])
             .env("XDG_RUNTIME_DIR", shared());
-        command.output().unwrap()
+        output(&mut command)
     };
     let stdin = outer("<&-", "test -e /proc/self/fd/0 && echo open || echo closed");
     assert_eq!(stdin.stdout, b"closed\n");
@@ -98,7 +96,7 @@ fn what_is_closed_stays_closed() {
 
 #[test]
 fn environment_and_directory_are_the_callers() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = scratch();
@@ -110,64 +108,61 @@ fn environment_and_directory_are_the_callers() {
 
 #[test]
 fn signals_reach_the_command() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let wait = "while :; do sleep 0.1; done";
     for (number, expected) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)]
     {
-        let (mut child, _out) = start_until_ready(in_testbed(&format!("echo ready; {wait}")));
-        signal(&child, number);
-        assert_eq!(child.wait().unwrap().code(), Some(expected));
+        let mut process = start_until_ready(in_testbed(&format!("echo ready; {wait}")));
+        process.signal(number);
+        assert_eq!(process.end().code(), Some(expected));
     }
     for number in [Signal::SIGUSR1, Signal::SIGQUIT, Signal::SIGTERM] {
         let name = number.as_str().strip_prefix("SIG").unwrap();
         let script = format!("trap 'echo caught; exit 3' {name}; echo ready; {wait}");
-        let (mut child, mut out) = start_until_ready(in_testbed(&script));
-        signal(&child, number);
-        assert_eq!(child.wait().unwrap().code(), Some(3));
-        let mut rest = String::new();
-        out.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "caught\n");
+        let process = start_until_ready(in_testbed(&script));
+        process.signal(number);
+        let output = process.output();
+        assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"ready\ncaught\n"[..]));
     }
 }
 
 #[test]
 fn a_signal_overtakes_input_that_nobody_reads() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let script = "trap 'exit 5' USR1; echo ready; while :; do sleep 0.1; done";
     let mut command = in_testbed(script);
     command.stdin(Stdio::piped());
-    let (mut child, _out) = start_until_ready(command);
-    let mut stdin = child.stdin.take().unwrap();
+    let mut process = start_until_ready(command);
+    let mut stdin = process.take_stdin();
     // More than fits anywhere on the way: the writer is stuck until the command ends.
     let writer = std::thread::spawn(move || stdin.write_all(&vec![b'x'; 4 << 20]));
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    signal(&child, Signal::SIGUSR1);
-    assert_eq!(child.wait().unwrap().code(), Some(5));
+    std::thread::sleep(Duration::from_millis(300));
+    process.signal(Signal::SIGUSR1);
+    assert_eq!(process.end().code(), Some(5));
     assert!(writer.join().unwrap().is_err());
 }
 
 #[test]
 fn a_closed_pipe_ends_the_command() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
-    let mut child = in_testbed("exec yes").stdout(Stdio::piped()).spawn().unwrap();
-    let mut start = [0; 4];
-    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"y\ny\n");
-    assert_eq!(child.wait().unwrap().code(), Some(128 + 13));
+    let mut process = Process::start(in_testbed("exec yes").stdout(Stdio::piped()));
+    assert_eq!(process.stdout.read_exactly(4), b"y\ny\n");
+    process.stdout.close();
+    assert_eq!(process.end().code(), Some(128 + 13));
 }
 
 #[test]
 fn background_children_end_with_the_command() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
-    let before = std::time::Instant::now();
+    let before = Instant::now();
     let output = run("sleep 600 & echo started");
     assert_eq!(output.stdout, b"started\n");
     assert!(before.elapsed().as_secs() < 60);
@@ -175,15 +170,14 @@ fn background_children_end_with_the_command() {
 
 #[test]
 fn a_killed_client_takes_its_command_along() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let tick = "echo ready; while :; do cut -d' ' -f1 /proc/uptime >/run/tick; sleep 0.1; done";
-    let (mut child, _out) = start_until_ready(in_testbed(tick));
+    let mut process = start_until_ready(in_testbed(tick));
     // The file is there once the loop has been round.
     stdout_of(in_testbed("while ! test -s /run/tick; do sleep 0.1; done"));
-    child.kill().unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_eq!(process.kill().signal(), Some(9));
     let seen =
         stdout_of(in_testbed("sleep 1; cat /run/tick; sleep 1; cat /run/tick; rm /run/tick"));
     let times: Vec<_> = seen.lines().collect();
@@ -192,7 +186,7 @@ fn a_killed_client_takes_its_command_along() {
 
 #[test]
 fn many_commands_at_once() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     shared();
@@ -212,7 +206,7 @@ fn many_commands_at_once() {
 
 #[test]
 fn root_in_the_testbed_cannot_write_to_the_host() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = scratch();
@@ -248,7 +242,7 @@ fn root_in_the_testbed_cannot_write_to_the_host() {
 
 #[test]
 fn named_files_and_directories_are_written() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = scratch();
@@ -277,7 +271,7 @@ fn named_files_and_directories_are_written() {
 
 #[test]
 fn inputs_come_from_anywhere() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -300,13 +294,13 @@ fn inputs_come_from_anywhere() {
     let mut command = duplex(shared());
     command.args(["testbed", "run", "--input"]).arg(&input);
     command.args(["--", "sh", "-c", "echo x > $0"]).arg(&input);
-    assert!(!command.output().unwrap().status.success());
+    assert!(!output(&mut command).status.success());
     assert_eq!(fs::read_to_string(&input).unwrap(), "from shared memory");
 }
 
 #[test]
 fn sees_what_has_just_changed_on_the_host() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = scratch();
@@ -320,7 +314,7 @@ fn sees_what_has_just_changed_on_the_host() {
         let mut command =
             in_testbed(&format!("cat edited replaced; ls 'made {round}' 'made 9' 2>&1"));
         command.current_dir(place.path());
-        let output = command.output().unwrap();
+        let output = output(&mut command);
         let seen = String::from_utf8(output.stdout).unwrap();
         let expected = format!("edited {round}\nreplaced {round}\n");
         assert!(
@@ -332,16 +326,14 @@ fn sees_what_has_just_changed_on_the_host() {
 
 #[test]
 fn a_reader_that_does_not_read_is_not_waited_for_against_orders() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let mut command = in_testbed("head -c 200000 /dev/zero; echo done >&2");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut done = [0; 5];
-    child.stderr.take().unwrap().read_exact(&mut done).unwrap();
+    let mut process = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    process.stderr.wait_for("done\n");
     // More than the pipe holds is left to write, and nobody reads it.
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    assert!(child.try_wait().unwrap().is_none());
-    signal(&child, Signal::SIGTERM);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(!process.ends_within(Duration::from_secs(1)));
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.end().code(), Some(0));
 }

@@ -1,13 +1,15 @@
 //! The deterministic stopwatch: instruction counts that hardly vary.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-mod testbed_support;
+mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use common::has_testbed;
+use common::process::{output, status};
+use common::testbed::{duplex, state_directory};
 use serde_json::Value;
-use testbed_support::{available, duplex, state_directory};
 
 struct Counting(std::path::PathBuf);
 
@@ -16,7 +18,7 @@ impl Counting {
         let state = state_directory("testbed-counting");
         let mut command = duplex(&state);
         command.args(["testbed", "start", "--count-instructions"]);
-        assert!(command.status().unwrap().success());
+        assert!(status(&mut command).success());
         Self(state)
     }
 
@@ -28,7 +30,7 @@ impl Counting {
 
     /// The counts and the output of a command.
     fn count(&self, arguments: &[&str]) -> (Value, String) {
-        let output = self.command(arguments).stdin(Stdio::null()).output().unwrap();
+        let output = output(&mut self.command(arguments));
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{stderr}");
         let counts = stderr.lines().last().unwrap();
@@ -38,14 +40,13 @@ impl Counting {
 
 impl Drop for Counting {
     fn drop(&mut self) {
-        let stopped = duplex(&self.0).args(["testbed", "stop"]).status();
-        assert!(stopped.is_ok_and(|status| status.success()));
+        assert!(status(duplex(&self.0).args(["testbed", "stop"])).success());
     }
 }
 
 #[test]
 fn counts_are_the_same_on_every_run() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let machine = Counting::start();
@@ -78,8 +79,8 @@ fn counts_are_the_same_on_every_run() {
     fs::write(&input, "named\n").unwrap();
     let path = input.to_str().unwrap();
     assert_eq!(machine.count(&["--input", path, "--", "cat", path]).1, "named\n");
-    assert!(!machine.command(&["--", "cat", path]).output().unwrap().status.success());
+    assert!(!output(&mut machine.command(&["--", "cat", path])).status.success());
     // The exit status passes through here too.
-    let status = machine.command(&["--", "sh", "-c", "exit 9"]).output().unwrap().status;
+    let status = output(&mut machine.command(&["--", "sh", "-c", "exit 9"])).status;
     assert_eq!(status.code(), Some(9));
 }

@@ -1,12 +1,14 @@
 //! Where virtiofsd can't run, single commands run from a disk image.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-mod testbed_support;
+mod common;
 
 use std::fs;
 use std::process::{Command, Output};
 
-use testbed_support::{available, state_directory};
+use common::has_testbed;
+use common::process;
+use common::testbed::state_directory;
 
 /// Runs a script in a place without namespaces to be had: in a user namespace that allows no
 /// others, without capabilities.
@@ -19,7 +21,7 @@ fn without_namespaces(script: &str) -> Option<Output> {
     command.args(["--user", "--map-root-user", "sh", "-c", &confined]);
     command.env("duplex", env!("CARGO_BIN_EXE_duplex"));
     command.env("XDG_RUNTIME_DIR", state_directory("testbed-image"));
-    let output = command.output().unwrap();
+    let output = process::output(&mut command);
     let message = String::from_utf8_lossy(&output.stderr);
     if message.contains("unshare failed") || message.contains("max_user_namespaces") {
         eprintln!("SKIPPED: no user namespace to take the rights away in: {message}");
@@ -30,7 +32,7 @@ fn without_namespaces(script: &str) -> Option<Output> {
 
 #[test]
 fn a_command_runs_from_an_image_and_its_files_come_back() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = tempfile::tempdir().unwrap();
@@ -55,7 +57,7 @@ fn a_command_runs_from_an_image_and_its_files_come_back() {
 
 #[test]
 fn what_an_image_cannot_do_is_refused() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let place = tempfile::tempdir().unwrap();

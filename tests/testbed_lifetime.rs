@@ -1,27 +1,34 @@
 //! Testbeds come and go, also by force, and leave nothing behind.
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
 
-mod testbed_support;
+mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testbed_support::{available, duplex, state_directory, stdout_of};
+use common::has_testbed;
+use common::process::{self, Process, output, status};
+use common::testbed::{duplex, start_until_ready, state_directory, stdout_of};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
-/// Processes whose command line or environment names this directory.
-fn processes_of(state: &Path) -> Vec<String> {
+/// Processes whose command line or environment names this directory, with that command line.
+fn processes_of(state: &Path) -> BTreeMap<i32, String> {
     let needle = state.to_str().unwrap();
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
         let text = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
         let (line, environment) = (text("cmdline"), text("environ"));
         let both = [line.clone(), environment].concat();
         if String::from_utf8_lossy(&both).contains(needle) {
-            found.push(String::from_utf8_lossy(&line).replace('\0', " "));
+            found.insert(pid, String::from_utf8_lossy(&line).replace('\0', " "));
         }
     }
     found
@@ -45,7 +52,7 @@ fn keepers_of(state: &Path) -> Vec<i32> {
 
 /// Waits until nothing of the testbeds in this directory runs or lies about.
 fn assert_nothing_left(state: &Path) {
-    let start = Instant::now();
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let left: BTreeSet<PathBuf> = fs::read_dir(state.join("duplex"))
             .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
@@ -55,14 +62,18 @@ fn assert_nothing_left(state: &Path) {
         if files == 0 && keepers.is_empty() && others.is_empty() {
             return;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "left: {left:?} {keepers:?} {others:?}");
-        std::thread::sleep(Duration::from_millis(50));
+        // Only a process that still runs can remove what lies about.
+        let running: Vec<Pid> =
+            keepers.iter().chain(others.keys()).map(|pid| Pid::from_raw(*pid)).collect();
+        let time = deadline.saturating_duration_since(Instant::now());
+        let waited = !running.is_empty() && process::end_within(&running, time);
+        assert!(waited, "left: {left:?} {keepers:?} {others:?}");
     }
 }
 
 #[test]
 fn start_run_status_stop() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let state = state_directory("testbed-start");
@@ -71,32 +82,32 @@ fn start_run_status_stop() {
         command.arg("testbed").args(arguments);
         command
     };
-    assert!(testbed(&["start", "--cpus", "1", "--memory", "1G"]).status().unwrap().success());
+    assert!(status(&mut testbed(&["start", "--cpus", "1", "--memory", "1G"])).success());
     let seen = stdout_of(testbed(&["run", "--", "sh", "-c", "nproc; grep MemTotal /proc/meminfo"]));
     let words: Vec<&str> = seen.split_whitespace().collect();
     let memory: u64 = words[2].parse().unwrap();
     assert!(words[0] == "1" && (900_000..1_048_576).contains(&memory), "{seen}");
-    let status = stdout_of(testbed(&["status", "--json"]));
-    assert!(status.contains("\"memory_mib\": 1024"), "{status}");
+    let shown = stdout_of(testbed(&["status", "--json"]));
+    assert!(shown.contains("\"memory_mib\": 1024"), "{shown}");
     // The same again is no error; another is.
-    assert!(testbed(&["start", "--cpus", "1", "--memory", "1G"]).status().unwrap().success());
-    let other = testbed(&["start", "--cpus", "2"]).output().unwrap();
+    assert!(status(&mut testbed(&["start", "--cpus", "1", "--memory", "1G"])).success());
+    let other = output(&mut testbed(&["start", "--cpus", "2"]));
     assert_eq!(other.status.code(), Some(125));
     assert!(String::from_utf8_lossy(&other.stderr).contains("duplex testbed stop"));
-    assert!(testbed(&["stop"]).status().unwrap().success());
+    assert!(status(&mut testbed(&["stop"])).success());
     assert_nothing_left(&state);
-    assert!(testbed(&["stop"]).status().unwrap().success());
+    assert!(status(&mut testbed(&["stop"])).success());
 }
 
 #[test]
 fn one_for_a_single_command_leaves_nothing() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let state = state_directory("testbed-once");
     let mut command = duplex(&state);
     command.args(["testbed", "run", "--", "sh", "-c", "cat /proc/sys/kernel/hostname; exit 3"]);
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b"testbed\n"[..]));
     assert!(fs::read_dir(state.join("duplex")).unwrap().count() <= 1);
     assert_nothing_left(&state);
@@ -104,7 +115,7 @@ fn one_for_a_single_command_leaves_nothing() {
 
 #[test]
 fn killed_at_any_moment_it_leaves_nothing() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let state = state_directory("testbed-killed");
@@ -112,10 +123,9 @@ fn killed_at_any_moment_it_leaves_nothing() {
     for delay in [0, 3, 10, 30, 100, 300, 1000, 3000, 6000, 9000] {
         let mut command = duplex(&state);
         command.args(["testbed", "run", "--", "sleep", "600"]).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
+        let mut process = Process::start(&mut command);
         std::thread::sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        process.kill();
         // Whatever lives ends by itself; what lies about is the next command's to remove.
         stdout_of_status(&state);
         assert_nothing_left(&state);
@@ -130,7 +140,7 @@ fn stdout_of_status(state: &Path) -> String {
 
 #[test]
 fn a_killed_keeper_is_noticed_and_replaced() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let state = state_directory("testbed-keeper");
@@ -143,14 +153,13 @@ fn a_killed_keeper_is_noticed_and_replaced() {
     };
     start();
     let mut command = duplex(&state);
-    command.args(["testbed", "run", "--", "sleep", "600"]).stderr(Stdio::piped());
-    let child = command.spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    command.args(["testbed", "run", "--", "sh", "-c", "echo ready; exec sleep 600"]);
+    command.stderr(Stdio::piped());
+    let process = start_until_ready(command);
     let keepers = keepers_of(&state);
     assert_eq!(keepers.len(), 1);
-    let pid = nix::unistd::Pid::from_raw(keepers[0]);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    let output = child.wait_with_output().unwrap();
+    kill(Pid::from_raw(keepers[0]), Signal::SIGKILL).unwrap();
+    let output = process.output();
     assert_eq!(output.status.code(), Some(125));
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.contains("the testbed has stopped while the command ran"), "{message}");
@@ -158,13 +167,13 @@ fn a_killed_keeper_is_noticed_and_replaced() {
     start();
     let mut command = duplex(&state);
     command.args(["testbed", "stop"]);
-    assert!(command.status().unwrap().success());
+    assert!(status(&mut command).success());
     assert_nothing_left(&state);
 }
 
 #[test]
 fn a_machine_that_dies_is_explained() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     let state = state_directory("testbed-panic");
@@ -177,7 +186,7 @@ fn a_machine_that_dies_is_explained() {
         "-c",
         "sleep 1; echo c > /proc/sysrq-trigger; sleep 9",
     ]);
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     assert_eq!(output.status.code(), Some(125));
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -189,7 +198,7 @@ fn a_machine_that_dies_is_explained() {
 
 #[test]
 fn an_ordinary_user_can_do_it_all() {
-    if !available() {
+    if !has_testbed() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
@@ -212,7 +221,7 @@ fn an_ordinary_user_can_do_it_all() {
         command.args(["testbed", "run"]).args(arguments).args(["--", "sh", "-c", script]);
         command.env("HOME", &home).env("XDG_RUNTIME_DIR", &home).env("DUPLEX_CACHE", &cache);
         command.current_dir(&home).uid(65534).gid(65534);
-        command.output().unwrap()
+        output(&mut command)
     };
     let output = home.join("output");
     let script = "id -u; echo mine > output; (cat /etc/shadow) 2>&1; head -c 4 /bin/true | tail -c 3; \
@@ -244,10 +253,9 @@ fn copy_of_cache(home: &Path) -> PathBuf {
         cache.map(|cache| cache.join("duplex"))
     });
     if let Some(ours) = ours.filter(|path| path.exists()) {
-        let copied = Command::new("cp").arg("-a").arg(ours).arg(&theirs).status().unwrap();
+        let copied = status(Command::new("cp").arg("-a").arg(ours).arg(&theirs));
         assert!(copied.success());
-        let owned =
-            Command::new("chown").args(["-R", "65534:65534"]).arg(&theirs).status().unwrap();
+        let owned = status(Command::new("chown").args(["-R", "65534:65534"]).arg(&theirs));
         assert!(owned.success());
     }
     theirs

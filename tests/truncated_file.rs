@@ -2,22 +2,21 @@
 //! says so, and does not crash. The guest's memory is that file, until the guest writes to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
+mod common;
 #[path = "samples/mod.rs"]
 mod samples;
 
+use common::process::Process;
+use common::{duplex, has_kvm};
 use samples::elf::START;
 use samples::{BzImage, Elf};
 
 const FAILED: i32 = 125;
 const SIZE: usize = 8 << 20;
-/// Interpreted guests need a second for each million instructions.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// 64-bit code, entered with the zero page in RSI: writes 'R' to COM1, then reads a word of every
 /// page of a range of `SIZE` bytes, again and again. `from` loads the range's start into RBX.
@@ -91,40 +90,16 @@ fn write(directory: &tempfile::TempDir, name: &str, content: &[u8]) -> PathBuf {
 }
 
 fn cut_off_while_running(args: &[&Path], file: &Path) {
-    // Reading and writing: with less permission it is of no use either.
-    if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
-        eprintln!("SKIPPED: this host has no usable /dev/kvm");
+    if !has_kvm() {
         return;
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_duplex"))
-        .args(["boot", "--testbed", "never"])
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut ready = [0];
-    child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    assert_eq!(&ready, b"R");
+    let mut command = duplex(&["boot", "--testbed", "never"]);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::start(&mut command);
+    assert_eq!(process.stdout.read_exactly(1), b"R");
     File::options().write(true).open(file).unwrap().set_len(4096).unwrap();
-    let status = wait(&mut child);
-    let mut said = String::new();
-    child.stderr.as_mut().unwrap().read_to_string(&mut said).unwrap();
-    assert_eq!(status.and_then(|status| status.code()), Some(FAILED), "{status:?} {said}");
+    let output = process.output();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(FAILED), "{} {said}", output.status);
     assert!(said.contains("a file that backs it (kernel or initrd) was cut off"), "{said}");
-}
-
-/// Waits for the end, but not for ever.
-fn wait(child: &mut Child) -> Option<std::process::ExitStatus> {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait().unwrap() {
-            return Some(status);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    None
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
-use std::error::Error;
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,7 +62,10 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(status) => status,
-        Err(error) => fail(&*error),
+        Err(error) => {
+            say(error);
+            FAILED.into()
+        }
     }
 }
 
@@ -71,10 +75,15 @@ fn start_logging(verbose: bool) {
     env_logger::Builder::from_env(filter).format_target(false).format_timestamp(None).init();
 }
 
-/// Prints the one message that a failure gets.
-fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("duplex: {error}");
-    FAILED.into()
+/// A message on stderr.
+fn say(message: impl Display) {
+    report(format_args!("duplex: {message}\n"));
+}
+
+/// Text on stderr: stdout is the guest's or the command's. Whoever closed it, or let it fill a disk,
+/// does without; `eprint!` would panic.
+fn report(text: impl Display) {
+    let _ = write!(std::io::stderr(), "{text}");
 }
 
 /// An empty table without rules, in the style of docker's.

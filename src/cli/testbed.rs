@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Subcommand};
 
+use super::say;
 use crate::testbed::{self, Clock, Counts, Machine, Session, Status};
 use crate::workload::{Cpus, MemorySize, ParseError};
 
@@ -133,12 +134,12 @@ impl Run {
         match testbed::run(&session) {
             Ok(outcome) => {
                 if let Some(counts) = outcome.counts {
-                    report(&counts, self.json)?;
+                    print_counts(&counts, self.json)?;
                 }
                 Ok(outcome.status.into())
             }
             Err(error) => {
-                say(&error.to_string());
+                say(&error);
                 Ok(error.exit_status().into())
             }
         }
@@ -184,11 +185,9 @@ fn status(json: bool) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Prints counts on stderr: stdout is the command's.
-fn report(counts: &Counts, json: bool) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stderr().lock();
+fn print_counts(counts: &Counts, json: bool) -> Result<(), Box<dyn Error>> {
     if json {
-        serde_json::to_writer(&mut out, counts)?;
-        writeln!(out)?;
+        super::report(serde_json::to_string(counts)? + "\n");
         return Ok(());
     }
     let mut table = super::table(&["SINCE THE START", "INSTRUCTIONS"]);
@@ -200,18 +199,13 @@ fn report(counts: &Counts, json: bool) -> Result<(), Box<dyn Error>> {
     for (name, count) in rows {
         table.add_row([name.to_owned(), count.map_or("none".into(), millions)]);
     }
-    writeln!(out, "{table}")?;
+    super::report(format_args!("{table}\n"));
     Ok(())
 }
 
 /// A count with a decimal for thousands of a million: as exact as counts are the same.
 fn millions(count: u64) -> String {
     format!("{}.{:03} million", count / 1_000_000, count % 1_000_000 / 1000)
-}
-
-/// A remark on stderr. Whoever closed that does not want to know.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "duplex: {text}");
 }
 
 /// The machine's kernel and its initramfs alone take a good part of this.

@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::cache::{Cache, Recipe};
-use super::compression::Compression;
 use super::digest::Digest;
 use super::error::Error;
 use super::payload::elf_from_bzimage;
 use super::progress::Progress;
 use super::script::{PACKAGES_SH, Script, Source};
+use crate::compression::Compression;
 
 const DEBIAN_SH: Source = ("kernel/debian.sh", include_str!("../../guest-images/kernel/debian.sh"));
 
@@ -80,11 +80,11 @@ impl DebianKernel {
         compressed.push(".xz");
         let path = if plain.exists() { plain } else { compressed.into() };
         let bytes = fs::read(&path).map_err(Error::file("read", &path))?;
-        match Compression::detect(&bytes) {
-            Some(compression) => compression
-                .unpack(&bytes, MAX_MODULE)
-                .map_err(|source| Error::Module { path, source }),
-            None => Ok(bytes),
+        let Some(compression) = Compression::recognise(&bytes) else { return Ok(bytes) };
+        let mut module = Vec::new();
+        match compression.unpack(bytes.as_slice(), &mut module, MAX_MODULE) {
+            Ok(()) => Ok(module),
+            Err(source) => Err(Error::Module { path, source }),
         }
     }
 

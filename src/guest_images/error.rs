@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::payload::PayloadError;
+use crate::compression;
 
 /// Why a guest image is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -58,15 +59,15 @@ pub enum Error {
         source: PayloadError,
     },
 
-    /// A kernel module is compressed in a way that cannot be undone here.
+    /// A kernel module that does not unpack.
     #[error(
         "cannot unpack the kernel module {path}: {source}; remove the cache entry it is in and try again"
     )]
     Module {
         /// The module's file.
         path: PathBuf,
-        /// The decompressor's answer.
-        source: io::Error,
+        /// Why.
+        source: compression::Error,
     },
 
     /// A file is too large for an initramfs archive, whose sizes are 32 bits wide.

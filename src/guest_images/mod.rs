@@ -7,7 +7,6 @@
 //! are part of the binary, so that an installed duplex needs no checkout.
 
 mod cache;
-mod compression;
 mod debian;
 mod demo;
 mod digest;
@@ -20,7 +19,6 @@ mod script;
 mod tuned;
 
 pub use cache::Cache;
-pub use compression::Compression;
 pub use debian::{DebianKernel, Series, debian_kernel};
 pub use demo::{demo_initramfs, hello_initramfs};
 pub use error::Error;

@@ -4,9 +4,7 @@
 //! 2.08 on. For an ELF nothing need be decompressed when a guest starts, and its segments can be
 //! mapped instead of copied.
 
-use std::io;
-
-use super::compression::Compression;
+use crate::compression::{self, Compression};
 
 /// Where the fields of the set-up header are in the file.
 const SETUP_SECTS: usize = 0x1f1;
@@ -40,7 +38,7 @@ pub enum PayloadError {
     UnknownCompression,
     /// Decompression failed.
     #[error("the kernel in it does not unpack: {0}")]
-    Corrupt(#[from] io::Error),
+    Corrupt(#[from] compression::Error),
     /// What came out is not an ELF.
     #[error("what unpacks from it is not an ELF kernel")]
     NotElf,
@@ -56,7 +54,7 @@ pub fn elf_from_bzimage(image: &[u8]) -> Result<Vec<u8>, PayloadError> {
         return Err(PayloadError::TooOld(version));
     }
     let payload = payload(image).ok_or(PayloadError::CutOff)?;
-    let elf = match Compression::detect(payload) {
+    let elf = match Compression::recognise(payload) {
         Some(compression) => {
             // The build appends the unpacked size to all formats (gzip ends with it by itself).
             let (stream, size) = payload
@@ -64,7 +62,9 @@ pub fn elf_from_bzimage(image: &[u8]) -> Result<Vec<u8>, PayloadError> {
                 .map(|(a, b)| (a, u32::from_le_bytes(*b)))
                 .ok_or(PayloadError::CutOff)?;
             let stream = if compression == Compression::Gzip { payload } else { stream };
-            compression.unpack(stream, u64::from(size.min(MAX_KERNEL)))?
+            let mut kernel = Vec::new();
+            compression.unpack(stream, &mut kernel, size.min(MAX_KERNEL).into())?;
+            kernel
         }
         None if payload.starts_with(b"\x7fELF") => payload.to_vec(),
         None => return Err(PayloadError::UnknownCompression),

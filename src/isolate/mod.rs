@@ -6,6 +6,7 @@
 mod mounts;
 mod namespaces;
 mod privileges;
+mod program;
 mod spawn;
 
 pub use mounts::{
@@ -13,4 +14,4 @@ pub use mounts::{
 };
 pub use namespaces::{IdentityMap, Namespaces};
 pub use privileges::Privileges;
-pub use spawn::{Process, Program};
+pub use program::{Process, Program};

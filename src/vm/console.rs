@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use thiserror::Error;
 
 use super::machine::SharedSerial;
@@ -133,9 +134,9 @@ impl Input {
     fn new(fd: OwnedFd) -> io::Result<Input> {
         let raw = RawMode::enter(&fd)?;
         let file = File::from(fd);
-        // epoll refuses files and directories: they are always ready.
-        let kind = file.metadata()?.file_type();
-        let pollable = kind.is_fifo() || kind.is_socket() || kind.is_char_device() && raw.is_some();
+        // epoll refuses what is always ready: files, directories, /dev/null.
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let pollable = epoll.add(&file, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_ok();
         let (keys, backlog) = (Keys::default(), VecDeque::new());
         Ok(Input { file, raw, keys, backlog, ended: false, pollable })
     }
@@ -266,6 +267,16 @@ mod tests {
         assert_eq!(type_all(b"\x01h"), [Key::Help]);
         assert_eq!(type_all(b"\x01\x01"), [Key::Guest(vec![1])]);
         assert_eq!(type_all(b"x"), [Key::Guest(b"x".to_vec())]);
+    }
+
+    #[test]
+    fn only_what_may_have_to_be_waited_for_is() {
+        let (pipe, _writer) = io::pipe().unwrap();
+        assert!(Input::new(pipe.into()).unwrap().is_pollable());
+        for always_ready in ["/dev/null", "/dev/zero", "/proc/self/exe"] {
+            let file = File::open(always_ready).unwrap();
+            assert!(!Input::new(file.into()).unwrap().is_pollable(), "{always_ready}");
+        }
     }
 
     proptest! {

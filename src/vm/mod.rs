@@ -7,6 +7,8 @@ pub mod control;
 pub mod cpuid;
 pub mod devices;
 pub mod end;
+mod exit;
+mod halt;
 pub mod irq;
 pub mod kvm;
 pub mod layout;

@@ -6,9 +6,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::control::Control;
@@ -104,6 +107,27 @@ impl Write for GuestOutput {
     }
 }
 
+/// Writes all of it, and waits where that cannot be done now. A pipe or terminal is shared, and any
+/// of those who share it may have set it not to wait (O_NONBLOCK).
+fn write_or_wait(file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let mut wait = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut wait, PollTimeout::NONE) {
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// The writer thread: takes what is there, writes it, until the queue is closed and empty.
 fn write_all(inner: &Inner, mut file: File) {
     let mut batch = Vec::new();
@@ -124,7 +148,7 @@ fn write_all(inner: &Inner, mut file: File) {
         queue.writing = true;
         std::mem::swap(&mut queue.bytes, &mut batch);
         drop(queue);
-        if !broken && let Err(error) = file.write_all(&batch) {
+        if !broken && let Err(error) = write_or_wait(&mut file, &batch) {
             log::debug!("console: output is lost from here on: {error}");
             broken = true;
         }
@@ -135,5 +159,27 @@ fn write_all(inner: &Inner, mut file: File) {
         {
             control.throttle(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn nothing_is_lost_on_a_pipe_that_was_set_not_to_wait() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let output = Output::new(File::from(OwnedFd::from(writer))).unwrap();
+        // Several times what a pipe holds.
+        let sent: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        output.for_guest(Arc::default()).write_all(&sent).unwrap();
+        output.close();
+        let mut came = vec![0; sent.len()];
+        reader.read_exact(&mut came).unwrap();
+        assert!(came == sent);
     }
 }

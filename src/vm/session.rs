@@ -1,30 +1,26 @@
-//! Runs a machine to its end: one event loop for its console, the signals and a look
-//! at its vCPUs now and then.
+//! Runs a machine to its end: one event loop for its console, the signals and a look at its vCPUs
+//! now and then.
 
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
-use std::time::Duration;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::os::fd::AsFd;
 
 use super::boot::load::Loaded;
 use super::console::{Asked, Console};
-use super::control::{Snapshot, Threads};
+use super::control::Threads;
 use super::end::{End, EndSlot, Failure};
+use super::halt::HaltWatch;
 use super::machine::{self, Machine, SerialLine};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
 
-/// How often the vCPUs are looked at. Found dead twice in the same place, the machine has ended:
-/// within 2 s.
-const LOOK: Duration = Duration::from_millis(800);
 /// How long, in milliseconds, output may take to be written after the user asked to quit.
 const IMPATIENCE: u16 = 200;
 
@@ -153,7 +149,7 @@ fn event_loop(
 
 /// Adds a file descriptor to the event loop. It can only fail without memory, and then the event
 /// would never come: say so.
-fn watch(ops: &mut EventOps, fd: RawFd) {
+pub(super) fn watch(ops: &mut EventOps, fd: RawFd) {
     if let Err(error) = ops.add(Events::new_raw(fd, EventSet::IN)) {
         log::warn!("event loop: file descriptor {fd} cannot be watched: {error}");
     }
@@ -252,55 +248,5 @@ impl MutEventSubscriber for ConsoleEvents<'_> {
             self.end.declare(End::Quit);
         }
         self.pump(ops);
-    }
-}
-
-/// Notices a machine whose vCPUs are all halted with interrupts off: the in-kernel interrupt
-/// controller keeps halts to itself, so they must be paused for a look. A pause takes microseconds.
-struct HaltWatch<'a> {
-    threads: &'a Threads,
-    end: &'a EndSlot,
-    timer: TimerFd,
-    dead_before: Option<Vec<Snapshot>>,
-}
-
-impl<'a> HaltWatch<'a> {
-    fn new(threads: &'a Threads, end: &'a EndSlot) -> nix::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
-        timer.set(Expiration::Interval(LOOK.into()), TimerSetTimeFlags::empty())?;
-        Ok(HaltWatch { threads, end, timer, dead_before: None })
-    }
-
-    fn look(&mut self) {
-        let snapshots = self.threads.pause();
-        self.threads.resume();
-        let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
-        if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
-            self.end.declare(End::Halted);
-        }
-        self.dead_before = dead.then_some(snapshots);
-    }
-}
-
-/// Whether the vCPUs, which pause in any order, are where they were.
-fn same(before: &[Snapshot], now: &[Snapshot]) -> bool {
-    let sorted = |snapshots: &[Snapshot]| {
-        let mut rips: Vec<u64> = snapshots.iter().map(|snapshot| snapshot.rip).collect();
-        rips.sort_unstable();
-        rips
-    };
-    sorted(before) == sorted(now)
-}
-
-impl MutEventSubscriber for HaltWatch<'_> {
-    fn init(&mut self, ops: &mut EventOps) {
-        watch(ops, self.timer.as_fd().as_raw_fd());
-    }
-
-    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
-        // Clears the timer; how often it expired does not matter.
-        let _ = self.timer.wait();
-        self.look();
     }
 }

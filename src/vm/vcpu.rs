@@ -4,10 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use kvm_bindings::{
-    KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED,
-    KVM_MP_STATE_UNINITIALIZED, KVM_VCPUEVENT_VALID_NMI_PENDING, Msrs, kvm_msr_entry,
+    KVM_MP_STATE_HALTED, KVM_MP_STATE_INIT_RECEIVED, KVM_MP_STATE_UNINITIALIZED,
+    KVM_VCPUEVENT_VALID_NMI_PENDING, Msrs, kvm_msr_entry,
 };
-use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+use kvm_ioctls::{VcpuFd, VmFd};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
@@ -18,6 +18,7 @@ use super::control::{Control, Request, Snapshot, forget_kick, kick_signal};
 use super::cpuid::Cpuid;
 use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
+use super::exit::{self, Exit};
 use super::kvm::Error;
 use super::report::{Cause, Report};
 use crate::trace::boot::{Phase, Recorder};
@@ -61,18 +62,6 @@ impl Shared {
 pub struct Vcpu {
     id: u8,
     fd: VcpuFd,
-}
-
-/// A port access that left the guest, by direction: port, bytes an access, data.
-enum Exit<'a> {
-    PortIn(u16, usize, &'a mut [u8]),
-    PortOut(u16, usize, &'a [u8]),
-    MmioRead(u64, &'a mut [u8]),
-    MmioWrite(u64),
-    Interrupted,
-    NotStarted,
-    Fatal(Cause),
-    Failed(Failure),
 }
 
 impl Vcpu {
@@ -155,7 +144,7 @@ impl Vcpu {
     /// Enters the guest once and deals with why it left.
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
-        match self.enter() {
+        match exit::enter(&mut self.fd) {
             // No device lives in RAM: KVM found no page there to read or write.
             Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))
@@ -198,48 +187,8 @@ impl Vcpu {
                 };
                 (Reason::Other, Some(end))
             }
-            Exit::Failed(failure) => (Reason::Other, Some(End::Failed(failure))),
-        }
-    }
-
-    /// KVM_RUN, and its result as a value.
-    fn enter(&mut self) -> Exit<'_> {
-        let id = self.id;
-        let fatal = match self.fd.run() {
-            // Dealt with below: how wide an access was stands only in the run structure.
-            Ok(VcpuExit::IoIn(..) | VcpuExit::IoOut(..)) => None,
-            Ok(VcpuExit::MmioRead(gpa, data)) => {
-                // SAFETY: the slice points into the vCPU's run structure, which stays mapped for
-                // as long as `self.fd` lives; only the borrow checker can't see that this arm
-                // returns.
-                let data = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr(), data.len()) };
-                return Exit::MmioRead(gpa, data);
-            }
-            Ok(VcpuExit::MmioWrite(gpa, _)) => return Exit::MmioWrite(gpa),
-            Ok(VcpuExit::Intr) => return Exit::Interrupted,
-            Ok(VcpuExit::Shutdown) => Some(Cause::TripleFault),
-            Ok(VcpuExit::FailEntry(reason, _)) => Some(Cause::FailEntry(reason)),
-            Ok(VcpuExit::InternalError) => Some(Cause::Internal(u32::MAX)),
-            Ok(VcpuExit::MemoryFault { .. }) => return Exit::Failed(Failure::Memory(id)),
-            Ok(_) => Some(Cause::Unexpected(u32::MAX)),
-            Err(error) => {
-                return match error.errno() {
-                    libc::EINTR => Exit::Interrupted,
-                    libc::EAGAIN => Exit::NotStarted,
-                    libc::EFAULT | libc::EHWPOISON => Exit::Failed(Failure::Memory(id)),
-                    _ => Exit::Failed(Failure::Run(id, error)),
-                };
-            }
-        };
-        let run = self.fd.get_kvm_run();
-        match fatal {
-            Some(Cause::Internal(_)) => {
-                // SAFETY: for KVM_EXIT_INTERNAL_ERROR this is the union's valid member.
-                Exit::Fatal(Cause::Internal(unsafe { run.__bindgen_anon_1.internal.suberror }))
-            }
-            Some(Cause::Unexpected(_)) => Exit::Fatal(Cause::Unexpected(run.exit_reason)),
-            Some(cause) => Exit::Fatal(cause),
-            None => port_access(run),
+            Exit::LostMemory => (Reason::Other, Some(End::Failed(Failure::Memory(id)))),
+            Exit::Failed(error) => (Reason::Other, Some(End::Failed(Failure::Run(id, error)))),
         }
     }
 
@@ -285,27 +234,5 @@ impl Vcpu {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
-    }
-}
-
-/// The port access that the run structure describes.
-fn port_access(run: &mut kvm_bindings::kvm_run) -> Exit<'_> {
-    if run.exit_reason != KVM_EXIT_IO {
-        return Exit::Fatal(Cause::Unexpected(run.exit_reason));
-    }
-    // SAFETY: for KVM_EXIT_IO this is the union's valid member.
-    let io = unsafe { run.__bindgen_anon_1.io };
-    let size = usize::from(io.size);
-    let length = size * usize::try_from(io.count).unwrap_or(0);
-    let start = usize::try_from(io.data_offset).unwrap_or(0);
-    // SAFETY: KVM puts the data at this offset from the run structure's start, inside of the
-    // mapping that the vCPU's file descriptor owns and `run` borrows.
-    let data = unsafe {
-        let first = std::ptr::from_mut(run).cast::<u8>().add(start);
-        std::slice::from_raw_parts_mut(first, length)
-    };
-    match u32::from(io.direction) {
-        KVM_EXIT_IO_IN => Exit::PortIn(io.port, size, data),
-        _ => Exit::PortOut(io.port, size, data),
     }
 }

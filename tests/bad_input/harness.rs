@@ -2,18 +2,20 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use tempfile::TempDir;
+
+use crate::common::process::Process;
 
 /// duplex itself failed.
 const FAILED: i32 = 125;
@@ -115,10 +117,13 @@ impl Workbench {
         if !self.surround(&mut command, case.surroundings) {
             return None;
         }
-        let (status, stdout, stderr) = match end_of(&mut command) {
-            Ok(end) => end,
-            Err(error) => return Some(Err(error.to_string())),
+        let output = match Process::start(&mut command).output_within(PATIENCE) {
+            Ok(output) => output,
+            Err(late) => return Some(Err(late)),
         };
+        let [stdout, stderr] =
+            [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
+        let status = output.status;
         let said = stderr.replace(&*self.directory.path().to_string_lossy(), "DIR");
         let about = case.about.replace(&*self.directory.path().to_string_lossy(), "DIR");
         let wrong = if status.code() != Some(FAILED) {
@@ -178,32 +183,6 @@ fn replace_dev(directory: &CString) -> io::Result<()> {
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
     mount(Some(directory.as_c_str()), "/dev", NONE, MsFlags::MS_BIND, NONE)?;
     Ok(())
-}
-
-/// Runs a command to its end, which must come soon.
-fn end_of(command: &mut Command) -> io::Result<(ExitStatus, String, String)> {
-    let mut child = command.spawn()?;
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!("still runs after {PATIENCE:?}")));
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    let text = |stream: &mut dyn Read| -> io::Result<String> {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    // Refusals are far shorter than a pipe: nothing had to be read while it ran.
-    let stdout = child.stdout.as_mut().map_or(Ok(String::new()), |stream| text(stream))?;
-    let stderr = child.stderr.as_mut().map_or(Ok(String::new()), |stream| text(stream))?;
-    Ok((status, stdout, stderr))
 }
 
 /// Makes a file as long as `size` that takes no space.

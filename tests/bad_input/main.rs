@@ -5,6 +5,8 @@
 //! bad_input` writes them anew, and the difference shows what a change of wording does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../samples/mod.rs"]
 mod samples;
 

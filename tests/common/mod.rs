@@ -1,7 +1,9 @@
 //! What several test programs need.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod process;
 pub(crate) mod terminal;
+pub(crate) mod testbed;
 pub(crate) mod tiny_kernel;
 
 use std::path::{Path, PathBuf};

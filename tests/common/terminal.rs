@@ -1,35 +1,39 @@
-//! A pseudo-terminal with duplex in it, as a person sees it.
+//! A pseudo-terminal with a program in it, as a person sees it.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::openpty;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{Termios, tcgetattr};
-use nix::unistd::Pid;
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::Signal;
+use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
 
-/// A terminal and the command that runs in it.
+use super::process::{PATIENCE, Pipe, Process, ready};
+
+nix::ioctl_write_ptr_bad!(set_window_size, libc::TIOCSWINSZ, libc::winsize);
+
+/// How much is pasted at a time: less than a terminal holds.
+const PASTED_AT_ONCE: usize = 256;
+
+/// A terminal of 24 lines and 80 columns, and the program that runs in it.
 pub(crate) struct Terminal {
-    /// The side of the person.
-    person: File,
+    keyboard: File,
+    screen: Pipe,
     /// The side of the program, kept open to look at the terminal's settings.
     program: OwnedFd,
     before: Termios,
-    child: Child,
-    /// All that was printed so far.
-    pub(crate) screen: Vec<u8>,
+    process: Process,
 }
 
 impl Terminal {
     /// Starts a command with the terminal as its controlling terminal and standard streams.
     pub(crate) fn start(command: &mut Command) -> Terminal {
-        let pty = openpty(None, None).unwrap();
+        let pty = openpty(&window(24, 80), None).unwrap();
         for side in [&pty.master, &pty.slave] {
             // A child that held the person's side would keep the terminal from hanging up.
             fcntl(side, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
@@ -40,21 +44,20 @@ impl Terminal {
         unsafe {
             command.pre_exec(|| {
                 nix::unistd::setsid()?;
-                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
-                    0 => Ok(()),
-                    _ => Err(std::io::Error::last_os_error()),
-                }
+                nix::errno::Errno::result(libc::ioctl(0, libc::TIOCSCTTY, 0))?;
+                Ok(())
             });
         }
         let before = tcgetattr(&pty.slave).unwrap();
-        let child = command.spawn().unwrap();
-        let person = File::from(pty.master);
-        Terminal { person, program: pty.slave, before, child, screen: Vec::new() }
+        let process = Process::start(command);
+        let keyboard = File::from(pty.master);
+        let screen = Pipe::new(Some(keyboard.try_clone().unwrap()), &format!("{command:?}"));
+        Terminal { keyboard, screen, program: pty.slave, before, process }
     }
 
-    /// Types.
-    pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.person.write_all(bytes).unwrap();
+    /// Types a few keys.
+    pub(crate) fn type_in(&mut self, keys: impl AsRef<[u8]>) {
+        self.keyboard.write_all(keys.as_ref()).unwrap();
     }
 
     /// Types more than a terminal takes at once, reading what comes back meanwhile.
@@ -62,87 +65,51 @@ impl Terminal {
         let mut left = bytes;
         while !left.is_empty() {
             let both = PollFlags::POLLIN | PollFlags::POLLOUT;
-            let mut wait = [PollFd::new(self.person.as_fd(), both)];
-            assert!(
-                poll(&mut wait, PollTimeout::from(60_000_u16)).unwrap() > 0,
-                "it takes no more"
-            );
-            let ready = wait[0].revents().unwrap();
-            if ready.contains(PollFlags::POLLIN) {
-                self.read(Instant::now());
+            let mut wait = [PollFd::new(self.keyboard.as_fd(), both)];
+            let minute = PollTimeout::from(60_000_u16);
+            assert!(poll(&mut wait, minute).unwrap() > 0, "{} bytes are not taken", left.len());
+            let can = wait[0].revents().unwrap();
+            if can.contains(PollFlags::POLLIN) {
+                self.screen.read_some();
             }
-            if ready.contains(PollFlags::POLLOUT) {
-                let (now, later) = left.split_at(left.len().min(256));
-                self.write(now);
+            if can.contains(PollFlags::POLLOUT) {
+                let (now, later) = left.split_at(left.len().min(PASTED_AT_ONCE));
+                self.type_in(now);
                 left = later;
             }
         }
     }
 
-    /// Reads until `text` was printed; panics with the screen after a minute and a half.
-    pub(crate) fn wait_for(&mut self, text: &str) {
-        let from = self.screen.len();
-        let deadline = Instant::now() + Duration::from_secs(90);
-        while !contains(&self.screen[from.saturating_sub(text.len())..], text.as_bytes()) {
-            assert!(self.read(deadline), "no '{text}' came; the screen:\n{}", self.text());
-        }
+    /// Reads until `text` is printed, behind what was waited for before; returns all up to it.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        self.screen.wait_for(text)
     }
 
-    /// As [`Terminal::wait_for`], but anywhere on the screen.
-    pub(crate) fn wait_for_text(&mut self, text: &str) {
-        if !contains(&self.screen, text.as_bytes()) {
-            self.wait_for(text);
-        }
+    /// Reads `count` bytes behind what was waited for before.
+    pub(crate) fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        self.screen.read_exactly(count)
     }
 
-    /// Closes the person's side, as when a window is closed.
-    pub(crate) fn hang_up(mut self) -> HungUp {
-        let devnull = File::open("/dev/null").unwrap();
-        drop(std::mem::replace(&mut self.person, devnull));
-        HungUp(self)
-    }
-
-    /// Reads until `count` bytes are on the screen behind the first `from`, and returns them.
-    pub(crate) fn read_exactly(&mut self, from: usize, count: usize) -> Vec<u8> {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        while self.screen.len() < from + count {
-            let got = self.screen.len() - from;
-            assert!(self.read(deadline), "only {got} of {count} bytes came");
-        }
-        self.screen[from..from + count].to_vec()
-    }
-
-    /// Reads what is there; `false` at the end or deadline.
-    pub(crate) fn read(&mut self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = PollTimeout::try_from(left).unwrap();
-        let mut wait = [PollFd::new(self.person.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut wait, timeout).unwrap() == 0 {
-            return false;
-        }
-        let mut buffer = [0; 4096];
-        match self.person.read(&mut buffer) {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.screen.extend(&buffer[..read]);
-                true
-            }
-        }
-    }
-
-    /// What the screen shows.
+    /// All that was printed.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.screen).into_owned()
+        self.screen.text()
     }
 
-    /// Sends the command a signal.
+    /// Changes the window's size.
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) {
+        let size = window(rows, columns);
+        // SAFETY: reads the live struct.
+        unsafe { set_window_size(self.keyboard.as_raw_fd(), &raw const size) }.unwrap();
+    }
+
+    /// Sends the program a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
+        self.process.signal(signal);
     }
 
-    /// The command's process.
-    pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    /// Waits until the program is stopped.
+    pub(crate) fn stopped(&self) {
+        self.process.stopped();
     }
 
     /// Whether the terminal's settings are as they were at first.
@@ -150,39 +117,40 @@ impl Terminal {
         tcgetattr(&self.program).unwrap() == self.before
     }
 
-    /// Waits for the command's end, reading on meanwhile so that it can print.
-    pub(crate) fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(90);
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            // Our own copy of the program's side keeps the terminal from ever ending.
-            let soon = Instant::now() + Duration::from_millis(50);
-            self.read(soon.min(deadline));
-            assert!(Instant::now() < deadline, "it does not end; the screen:\n{}", self.text());
+    /// Whether the terminal passes keys on as they are typed.
+    pub(crate) fn is_raw(&self) -> bool {
+        !tcgetattr(&self.program).unwrap().local_flags.contains(LocalFlags::ICANON)
+    }
+
+    /// Waits until [`Terminal::is_raw`]. No event tells of a change, so this looks again and again.
+    pub(crate) fn wait_until_raw(&mut self) {
+        const LOOK: Duration = Duration::from_millis(10);
+        let mut looks = PATIENCE.as_millis() / LOOK.as_millis();
+        while !self.is_raw() {
+            looks -= 1;
+            assert!(looks > 0, "the terminal stays cooked; the screen:\n{}", self.text());
+            self.process.ends_within(LOOK);
         }
     }
-}
 
-/// A terminal that was closed, with the command that was in it.
-pub(crate) struct HungUp(Terminal);
+    /// Waits for the program's end, reading on meanwhile so that it can print.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        while let Some(screen) = self.screen.fd() {
+            match ready(&[screen, self.process.end_fd()], PATIENCE).as_slice() {
+                // The screen comes first: what was printed before the end is read.
+                [0, ..] => self.screen.read_some(),
+                _ => break,
+            }
+        }
+        self.process.end()
+    }
 
-impl HungUp {
-    /// Waits for the command's end.
-    pub(crate) fn wait(&mut self) -> std::io::Result<ExitStatus> {
-        self.0.child.wait()
+    /// Closes the person's side, as when a window is closed; the program goes on.
+    pub(crate) fn hang_up(self) -> Process {
+        self.process
     }
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // Only where a test has failed is it still running.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    bytes.windows(text.len()).any(|window| window == text)
+fn window(rows: u16, columns: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }

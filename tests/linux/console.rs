@@ -18,17 +18,17 @@ fn a_shell_edits_lines_and_passes_ctrl_c_to_the_guest() {
     let Some((_files, mut terminal)) = start("duplex.then=shell") else { return };
     terminal.wait_for("# ");
     // Two backspaces and a cursor key: the guest's own line editing.
-    terminal.write(b"echo abXX\x7f\x7fc\x1b[D-d\r");
+    terminal.type_in(b"echo abXX\x7f\x7fc\x1b[D-d\r");
     terminal.wait_for("\nab-dc");
     terminal.wait_for("# ");
     // The quotes keep what is typed apart from what is printed.
-    terminal.write(b"echo run''ning; sleep 1000\r");
+    terminal.type_in(b"echo run''ning; sleep 1000\r");
     terminal.wait_for("running");
-    terminal.write(b"\x03");
+    terminal.type_in(b"\x03");
     terminal.wait_for("# ");
-    terminal.write(b"echo status $?\r");
+    terminal.type_in(b"echo status $?\r");
     terminal.wait_for("status 130");
-    terminal.write(b"exit\r");
+    terminal.type_in(b"exit\r");
     assert_eq!(terminal.end().code(), Some(0));
     assert!(terminal.is_as_before());
 }
@@ -42,9 +42,8 @@ fn what_is_pasted_comes_back_byte_for_byte() {
         .map(|n| u8::try_from((n * 7 + n / 251) % 256).unwrap())
         .map(|byte| if byte == 1 { b'!' } else { byte })
         .collect();
-    let from = terminal.screen.len();
     terminal.paste(&pasted);
-    let echoed = terminal.read_exactly(from, pasted.len());
+    let echoed = terminal.read_exactly(pasted.len());
     let differ = pasted.iter().zip(&echoed).position(|(a, b)| a != b);
     assert_eq!(differ, None, "the first difference");
     terminal.wait_for("echoed 65536 bytes");
@@ -56,7 +55,7 @@ fn what_is_pasted_comes_back_byte_for_byte() {
 fn ctrl_a_x_leaves_a_guest_in_the_testbed_too() {
     let Some((_files, mut terminal)) = start("duplex.then=hang") else { return };
     terminal.wait_for("duplex guest: hang");
-    terminal.write(b"\x01x");
+    terminal.type_in(b"\x01x");
     assert_eq!(terminal.end().code(), Some(0));
     assert!(terminal.is_as_before());
 }

@@ -1,9 +1,10 @@
 //! How real kernels end, and what status that gives.
 
 use crate::common::has_testbed;
+use crate::common::process::output;
+use crate::common::testbed;
 use crate::guest::{Boot, Booted};
 use crate::kernels::Kernel;
-use crate::testbed_support;
 
 fn end(kernel: Kernel, words: &[&str], options: &[&str]) -> Option<Booted> {
     if !has_testbed() {
@@ -56,7 +57,7 @@ fn a_reboot_restarts_where_that_is_asked_for() {
     for _ in 0..3 {
         terminal.wait_for("duplex guest: reboot");
     }
-    terminal.write(b"\x01x");
+    terminal.type_in(b"\x01x");
     assert_eq!(terminal.end().code(), Some(0));
 }
 
@@ -65,8 +66,8 @@ fn the_demo_guest_needs_no_arguments() {
     if !has_testbed() {
         return;
     }
-    let mut command = testbed_support::duplex(testbed_support::shared());
-    let run = Booted(command.args(["boot", "--cpus", "2", "--timing"]).output().unwrap());
+    let mut command = testbed::duplex(testbed::shared());
+    let run = Booted(output(command.args(["boot", "--cpus", "2", "--timing"])));
     assert_eq!(run.0.status.code(), Some(0), "{}", run.stderr());
     assert_eq!(run.said("cpus "), "2");
     let stderr = run.stderr();

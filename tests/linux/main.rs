@@ -8,9 +8,8 @@ mod console;
 mod ends;
 mod guest;
 mod kernels;
-#[path = "../testbed_support/mod.rs"]
-mod testbed_support;
 
+use common::testbed as testbed_support;
 use common::{has_testbed, soak};
 use guest::{Boot, Initrd};
 use kernels::{Kernel, Packing};
@@ -120,7 +119,7 @@ fn something_that_is_no_linux_comes_up_on_the_serial_console() {
     let mut terminal = common::terminal::Terminal::start(&mut command);
     terminal.wait_for("Memtest86+");
     terminal.wait_for("Testing");
-    terminal.write(b"\x01x");
+    terminal.type_in(b"\x01x");
     assert_eq!(terminal.end().code(), Some(0));
     assert!(terminal.is_as_before());
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{Args, timing};
-use crate::cli::FAILED;
+use crate::cli::{FAILED, say};
 use crate::trace::boot::Recorder;
 use crate::vm::boot::plan::Plan;
 use crate::vm::console::Console;
@@ -62,7 +62,7 @@ fn conclude(end: &End, boot: &Boot) -> u8 {
         End::TripleFault(_) if resets(end, boot) => 0,
         End::Signal(number) => 128_u8.saturating_add(u8::try_from(*number).unwrap_or(0)),
         End::TripleFault(_) | End::KvmError(_) | End::GuestPanic | End::Failed(_) => {
-            eprintln!("duplex: {end}");
+            say(end);
             FAILED
         }
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::Args;
 use super::timing;
+use crate::cli::say;
 use crate::host;
 use crate::testbed::{self, Machine, Session};
 use crate::workload::{Boot, OnReboot, Serial};
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     if let Some(initrd) = &boot.initrd {
         check_is_file(initrd)?;
     }
-    eprintln!("duplex: booting in the testbed ({reason})");
+    say(format_args!("booting in the testbed ({reason})"));
     let mut session = Session::new(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
             Ok(outcome.status.into())
         }
         Err(error) => {
-            eprintln!("duplex: {error}");
+            say(&error);
             Ok(error.exit_status().into())
         }
     }
@@ -100,6 +101,10 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if args.json {
         argv.push("--json".into());
+    }
+    // Without it, what DUPLEX_LOG says: the environment is passed on.
+    if log::max_level() >= log::LevelFilter::Debug {
+        argv.push("--verbose".into());
     }
     argv
 }

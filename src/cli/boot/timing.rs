@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 
-use crate::cli::table;
+use crate::cli::{report, table};
 use crate::testbed::Counts;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::session::Outcome;
@@ -30,9 +30,9 @@ pub(super) fn print(
     json: bool,
 ) -> Result<(), serde_json::Error> {
     if json {
-        eprintln!("{}", serde_json::to_string(&as_json(recorder, outcome))?);
+        report(serde_json::to_string(&as_json(recorder, outcome))? + "\n");
     } else {
-        eprint!("{}", as_text(recorder, outcome, unit));
+        report(as_text(recorder, outcome, unit));
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ fn as_text(recorder: &Recorder, outcome: &Outcome, unit: Unit) -> String {
 /// Only where JSON cannot be made of numbers and names: never.
 pub(super) fn print_counts(counts: &Counts, json: bool) -> Result<(), serde_json::Error> {
     if json {
-        eprintln!("{}", serde_json::to_string(counts)?);
+        report(serde_json::to_string(counts)? + "\n");
         return Ok(());
     }
     let mut seen = table(&["SEEN FROM OUTSIDE", "AT M INSTR"]);
@@ -104,7 +104,7 @@ pub(super) fn print_counts(counts: &Counts, json: bool) -> Result<(), serde_json
         seen.add_row([event.to_owned(), count.unwrap_or_else(|| "never".to_owned())]);
     }
     align_numbers(&mut seen);
-    eprintln!("\n{}", seen.trim_fmt());
+    report(format_args!("\n{}\n", seen.trim_fmt()));
     Ok(())
 }
 

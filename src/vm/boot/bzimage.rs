@@ -175,8 +175,8 @@ const _: () = assert!(
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples;
     use super::*;
+    use crate::samples;
     use crate::vm::layout::{GIB, MIB, ram};
     use proptest::prelude::*;
 

@@ -247,9 +247,9 @@ fn read_entry(file: &impl ReadAt, at: u64, size: u32) -> Result<u32, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::elf::{PT_LOAD, START, note};
-    use super::super::samples::{Elf, ProgramHeader};
     use super::*;
+    use crate::samples::elf::{PT_LOAD, START, note};
+    use crate::samples::{Elf, ProgramHeader};
     use proptest::prelude::*;
 
     const BODY: [u8; 0x2000] = [0xF4; 0x2000];

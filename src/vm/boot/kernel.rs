@@ -9,7 +9,8 @@ use thiserror::Error;
 use super::bzimage::{self, BzImage};
 use super::elf::{self, ElfImage};
 use super::source::{ReadAt, describe, open_at_once};
-use super::unpack::{self, Compression, MAX_UNPACKED};
+use super::unpack::{self, MAX_UNPACKED};
+use crate::compression::Compression;
 
 /// A kernel that is fit to be loaded.
 pub struct Kernel {
@@ -152,9 +153,9 @@ fn show(head: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::packed::{FORMATS, gzip, xz};
-    use super::super::samples::{self, Elf};
     use super::*;
+    use crate::samples::packed::{FORMATS, gzip, xz};
+    use crate::samples::{self, Elf};
     use std::io::Write;
 
     fn opened(bytes: &[u8]) -> Result<Kernel, Error> {

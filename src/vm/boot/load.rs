@@ -104,8 +104,8 @@ fn copy(
 mod tests {
     use super::super::initrd::Initrd;
     use super::super::plan::Entry;
-    use super::super::samples::noise;
     use super::*;
+    use crate::samples::noise;
     use crate::vm::layout::{MIB, Range};
     use std::io::Write;
 

@@ -14,7 +14,3 @@ pub mod registers;
 pub mod source;
 pub mod unpack;
 pub mod zero_page;
-
-#[cfg(test)]
-#[path = "../../../tests/samples/mod.rs"]
-mod samples;

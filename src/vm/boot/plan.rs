@@ -185,8 +185,8 @@ fn check_cmdline(cmdline: &Cmdline, header: Option<&setup_header>) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{self, Elf, ProgramHeader};
     use super::*;
+    use crate::samples::{self, Elf, ProgramHeader};
     use crate::vm::layout::{GIB, MIB};
     use std::io::Write;
 

@@ -1,131 +1,45 @@
-//! Compressed kernels: recognised by their first bytes, unpacked into an anonymous file.
+//! Compressed kernels, unpacked into an anonymous file.
 //!
 //! An anonymous file rather than a buffer, so that what was unpacked can be mapped into the guest
 //! without a copy, as a kernel that came uncompressed is.
 
-use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use ruzstd::decoding::errors::FrameDecoderError;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use thiserror::Error;
 
-use super::source::ends_too_soon;
+use crate::compression::{self, Compression};
 
 /// The most that one kernel may unpack to, in bytes. Far above any real kernel; a bound on what a
 /// hostile file can make the VMM allocate.
 pub const MAX_UNPACKED: u64 = 512 << 20;
-/// The most memory that a decoder may take for its window, in KiB: all that `zstd --ultra -22`
-/// asks for. `xz -9` asks for half of it, LZ4 and gzip for a few MiB at most.
-const MAX_WINDOW_KIB: u32 = 128 << 10;
-/// What the xz decoder takes beside its window, in KiB.
-const XZ_TABLES_KIB: u32 = 1 << 10;
-
-/// A compression that kernels come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// RFC 1952.
-    Gzip,
-    /// The .xz file format.
-    Xz,
-    /// RFC 8878.
-    Zstd,
-    /// The LZ4 frame format, or the legacy frame format that the Linux build uses.
-    Lz4,
-}
 
 /// Why a compressed kernel could not be unpacked.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Malformed or cut-off data.
-    #[error("its {0} data cannot be unpacked: {1}; is the file damaged?")]
-    Data(Compression, #[source] io::Error),
+    #[error(transparent)]
+    Data(compression::Error),
     /// A bomb, or no kernel.
-    #[error("its {0} data unpacks to more than {mib} MiB, which no kernel does", mib = .1 >> 20)]
-    TooLarge(Compression, u64),
+    #[error("{0}, which no kernel does")]
+    TooLarge(#[source] compression::Error),
     /// A header that asks for a huge window.
-    #[error(
-        "its {0} data asks for more than {mib} MiB to be unpacked, which no kernel does: compress \
-         it at an ordinary level",
-        mib = MAX_WINDOW_KIB >> 10
-    )]
-    Window(Compression),
+    #[error("{0}, which no kernel does: compress it at an ordinary level")]
+    Window(#[source] compression::Error),
     /// No memory for it.
     #[error("there is no memory to unpack it into: {0}")]
     NoMemory(#[source] io::Error),
 }
 
-impl Compression {
-    /// Recognises a compression by the magic bytes at the start of a file.
-    pub fn recognise(head: &[u8]) -> Option<Compression> {
-        const MAGICS: [(&[u8], Compression); 5] = [
-            (&[0x1F, 0x8B, 0x08], Compression::Gzip),
-            (&[0xFD, b'7', b'z', b'X', b'Z', 0x00], Compression::Xz),
-            (&[0x28, 0xB5, 0x2F, 0xFD], Compression::Zstd),
-            (&[0x04, 0x22, 0x4D, 0x18], Compression::Lz4),
-            (&[0x02, 0x21, 0x4C, 0x18], Compression::Lz4),
-        ];
-        MAGICS.iter().find(|(magic, _)| head.starts_with(magic)).map(|&(_, found)| found)
-    }
-
-    fn reader<'a>(self, packed: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Error> {
-        let packed = BufReader::new(packed);
-        Ok(match self {
-            Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
-            Compression::Xz => {
-                let limit = MAX_WINDOW_KIB + XZ_TABLES_KIB;
-                Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
-            }
-            Compression::Zstd => {
-                let window = u64::from(MAX_WINDOW_KIB) << 10;
-                let reader = StreamingDecoder::new_with_max_window_size(packed, window);
-                Box::new(CheckedZstd(reader.map_err(|error| match error {
-                    FrameDecoderError::WindowSizeTooBig { .. } => Error::Window(self),
-                    other => Error::Data(self, io::Error::other(other)),
-                })?))
-            }
-            Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
-        })
-    }
-
-    /// The error for what a decoder said.
-    fn refused(self, error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::OutOfMemory => Error::Window(self),
-            io::ErrorKind::UnexpectedEof => Error::Data(self, ends_too_soon()),
-            _ => Error::Data(self, error),
+impl From<compression::Error> for Error {
+    fn from(error: compression::Error) -> Error {
+        match error {
+            compression::Error::Data(..) => Error::Data(error),
+            compression::Error::TooLarge(..) => Error::TooLarge(error),
+            compression::Error::Window(_) => Error::Window(error),
+            compression::Error::Output(error) => Error::NoMemory(error),
         }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Compression::Gzip => "gzip",
-            Compression::Xz => "xz",
-            Compression::Zstd => "zstd",
-            Compression::Lz4 => "LZ4",
-        })
-    }
-}
-
-/// A zstd frame whose checksum, if it has one, is compared at its end: the decoder leaves that to
-/// its caller, where the other formats' decoders do it.
-struct CheckedZstd<R: Read>(StreamingDecoder<R, FrameDecoder>);
-
-impl<R: Read> Read for CheckedZstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(buffer)?;
-        let decoder = &self.0.decoder;
-        if read == 0
-            && let Some(written) = decoder.get_checksum_from_data()
-            && decoder.get_calculated_checksum() != Some(written)
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
-        }
-        Ok(read)
     }
 }
 
@@ -137,96 +51,6 @@ pub fn unpack(packed: impl Read, compression: Compression, limit: u64) -> Result
     let file = memfd_create("duplex-kernel", MFdFlags::MFD_CLOEXEC)
         .map_err(|errno| Error::NoMemory(errno.into()))?;
     let mut file = File::from(file);
-    let mut reader = compression.reader(packed)?;
-    let mut buffer = vec![0; 256 << 10];
-    let mut total = 0;
-    loop {
-        let read = match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(compression.refused(error)),
-        };
-        total += read as u64;
-        if total > limit {
-            return Err(Error::TooLarge(compression, limit));
-        }
-        file.write_all(buffer.get(..read).unwrap_or_default()).map_err(Error::NoMemory)?;
-    }
+    compression.unpack(packed, &mut file, limit)?;
     Ok(file)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::samples::noise;
-    use super::super::samples::packed::{
-        FORMATS, Pack, bomb, gzip, xz_huge_dictionary, zstd, zstd_huge_window,
-    };
-    use super::super::source::ReadAt;
-    use super::*;
-
-    fn unpacked(packed: &[u8], limit: u64) -> Result<Vec<u8>, Error> {
-        let compression = Compression::recognise(packed).expect("a known format");
-        let file = unpack(packed, compression, limit)?;
-        let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        Ok(bytes)
-    }
-
-    #[test]
-    fn every_format_unpacks_to_what_was_packed() {
-        let bytes = [noise(10_000), vec![0; 1 << 20], noise(10_000)].concat();
-        for (format, pack) in FORMATS {
-            assert!(unpacked(&pack(&bytes), 2 << 20).unwrap() == bytes, "{format}");
-        }
-    }
-
-    #[test]
-    fn the_limit_is_the_most_that_comes_out() {
-        let bytes = noise(5000);
-        for (format, pack) in FORMATS {
-            let packed = pack(&bytes);
-            assert!(unpacked(&packed, 5000).is_ok(), "{format}");
-            let refused = unpacked(&packed, 4999);
-            assert!(matches!(refused, Err(Error::TooLarge(_, 4999))), "{format}");
-        }
-    }
-
-    #[test]
-    fn bombs_end_at_the_limit() {
-        for (format, _) in FORMATS {
-            let refused = unpacked(&bomb(format, 16), 1 << 20);
-            assert!(matches!(refused, Err(Error::TooLarge(..))), "{format}");
-        }
-    }
-
-    #[test]
-    fn no_decoder_takes_a_huge_window() {
-        for packed in [xz_huge_dictionary(), zstd_huge_window()] {
-            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Window(_))));
-        }
-    }
-
-    #[test]
-    fn a_wrong_checksum_is_refused() {
-        // They stand at the end; gzip's is followed by the length.
-        for (pack, from_end) in [(gzip as Pack, 8), (zstd, 1)] {
-            let mut packed = pack(&noise(2000));
-            let at = packed.len() - from_end;
-            packed[at] ^= 1;
-            assert!(matches!(unpacked(&packed, 1 << 20), Err(Error::Data(..))));
-        }
-    }
-
-    #[test]
-    fn what_is_cut_off_gives_an_error_or_less_than_was_packed() {
-        let bytes = noise(2000);
-        for (format, pack) in FORMATS {
-            let packed = pack(&bytes);
-            for length in 6..packed.len() {
-                let found = unpacked(&packed[..length], 1 << 20);
-                assert!(found.is_err() || found.is_ok_and(|it| bytes.starts_with(&it)), "{format}");
-            }
-        }
-    }
 }
