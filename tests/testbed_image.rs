@@ -24,7 +24,7 @@ fn without_namespaces(script: &str) -> Option<Output> {
     let output = process::output(&mut command);
     let message = String::from_utf8_lossy(&output.stderr);
     if message.contains("unshare failed") || message.contains("max_user_namespaces") {
-        eprintln!("SKIPPED: no user namespace to take the rights away in: {message}");
+        common::say(&format!("SKIPPED: no user namespace to take the rights away in: {message}"));
         return None;
     }
     Some(output)

@@ -202,7 +202,7 @@ fn an_ordinary_user_can_do_it_all() {
         return;
     }
     if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: the other tests of this file run as an ordinary user already");
+        common::say("SKIPPED: the other tests of this file run as an ordinary user already");
         return;
     }
     // Reachable for that user, unlike a checkout in root's home.

@@ -39,7 +39,7 @@ fn every_bad_input_has_its_own_clear_message() {
             Some(Ok(said)) => golden.said(&case.name, &said),
             Some(Err(wrong)) => failures.push(format!("{}: {wrong}", case.name)),
             None => {
-                eprintln!("SKIPPED: {}: only root can arrange for it", case.name);
+                common::say(&format!("SKIPPED: {}: only root can arrange for it", case.name));
                 golden.skipped(&case.name);
             }
         }

@@ -6,17 +6,23 @@ pub(crate) mod terminal;
 pub(crate) mod testbed;
 pub(crate) mod tiny_kernel;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The program under test.
 pub(crate) const DUPLEX: &str = env!("CARGO_BIN_EXE_duplex");
 
+/// Says what must be seen although the test passes: libtest keeps back what `eprintln!` prints.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Whether the testbed can run here; says so where it cannot.
 pub(crate) fn has_testbed() -> bool {
     let there = find_program("qemu-system-x86_64");
     if !there {
-        eprintln!("SKIPPED: qemu-system-x86_64 is not installed (make packages)");
+        say("SKIPPED: qemu-system-x86_64 is not installed (make packages)");
     }
     there
 }
@@ -25,7 +31,7 @@ pub(crate) fn has_testbed() -> bool {
 pub(crate) fn has_kvm() -> bool {
     let there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
     if !there {
-        eprintln!("SKIPPED: /dev/kvm is missing or not permitted");
+        say("SKIPPED: /dev/kvm is missing or not permitted");
     }
     there
 }

@@ -127,7 +127,7 @@ impl Guest {
 
     fn build(&self, output: Option<&Output>) -> Option<(Machine, Arc<Mutex<Vec<Access>>>)> {
         if !Path::new(kvm::DEVICE).exists() {
-            eprintln!("SKIPPED: this host has no {}", kvm::DEVICE);
+            crate::common::say(&format!("SKIPPED: this host has no {}", kvm::DEVICE));
             return None;
         }
         let cpus = self.cpus.to_string().parse().unwrap();

@@ -1,22 +1,19 @@
 //! A boot of the demo guest, and what it must say.
 
+use std::fmt::Debug;
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-
-use crate::common::text;
+use crate::common::process::Process;
+use crate::common::terminal::Terminal;
+use crate::common::{has_testbed, say, testbed, text};
 use crate::kernels::{self, Kernel, Packing};
-use crate::testbed_support;
 
-/// How long a boot may take, with everything else that this machine does.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long one that is told to end may take to do so.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a guest may say nothing, with everything else that this machine does.
+const SILENCE: Duration = Duration::from_secs(90);
 
 /// How the initrd is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +78,7 @@ impl Boot {
     }
 
     /// The command, with the files that had to be made for it.
-    pub(crate) fn command(&self) -> (tempfile::TempDir, Command) {
+    fn command(&self) -> (tempfile::TempDir, Command) {
         let directory = tempfile::tempdir().unwrap();
         let mut kernel = self.kernel.file(directory.path());
         if let Some(packing) = self.packing {
@@ -89,7 +86,7 @@ impl Boot {
         }
         let initrd = self.initrd_file(directory.path());
         let cmdline = format!("console=ttyS0 quiet panic=-1 {}", self.words.join(" "));
-        let mut command = testbed_support::duplex(testbed_support::shared());
+        let mut command = testbed::duplex(testbed::shared());
         command
             .args(["boot", "--kernel", text(&kernel), "--initrd", text(&initrd)])
             .args(["--cmdline", cmdline.trim_end(), "--cpus", &self.cpus.to_string()])
@@ -97,6 +94,12 @@ impl Boot {
             .args(&self.options)
             .stdin(Stdio::null());
         (directory, command)
+    }
+
+    /// Boots it at a terminal of its own.
+    pub(crate) fn at_terminal(&self) -> AtTerminal {
+        let (files, mut command) = self.command();
+        AtTerminal { terminal: Terminal::start(&mut command), _files: files }
     }
 
     fn initrd_file(&self, directory: &Path) -> PathBuf {
@@ -109,43 +112,48 @@ impl Boot {
     }
 
     /// Boots it and waits for its end.
-    ///
-    /// QEMU's emulation of SVM loses a guest now and then, at a VM entry that injects an exception,
-    /// and sometimes the whole machine (docs/testbed.md, "Known faults"). Such a boot is tried once
-    /// more, and visibly so.
     pub(crate) fn run(&self) -> Booted {
-        for attempt in 1..=2 {
-            if let Some(output) = self.run_once() {
-                return Booted(output);
-            }
-            eprintln!("RETRIED: {self:?} was lost in attempt {attempt}");
-        }
-        panic!("{self:?} was lost twice");
-    }
-
-    /// `None` where it had to be ended, or its machine was lost.
-    fn run_once(&self) -> Option<Output> {
         let (_files, mut command) = self.command();
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-        let (done, ended) = mpsc::channel::<()>();
-        let watchdog = std::thread::spawn(move || {
-            let in_time = |patience| ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout);
-            if in_time(PATIENCE) {
-                return false;
-            }
-            kill(pid, Signal::SIGTERM).unwrap();
-            if !in_time(GRACE) {
-                kill(pid, Signal::SIGKILL).unwrap();
-            }
-            true
-        });
-        let output = child.wait_with_output().unwrap();
-        let _ = done.send(());
-        let silent = watchdog.join().unwrap();
-        let machine_lost =
-            String::from_utf8_lossy(&output.stderr).contains("the testbed has stopped while");
-        (!silent && !machine_lost).then_some(output)
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Booted(
+            Process::start(&mut command)
+                .output_within(SILENCE)
+                .unwrap_or_else(|late| panic!("{late}")),
+        )
+    }
+}
+
+/// A guest's terminal, and the files that were made for it.
+pub(crate) struct AtTerminal {
+    terminal: Terminal,
+    _files: tempfile::TempDir,
+}
+
+impl Deref for AtTerminal {
+    type Target = Terminal;
+
+    fn deref(&self) -> &Terminal {
+        &self.terminal
+    }
+}
+
+impl DerefMut for AtTerminal {
+    fn deref_mut(&mut self) -> &mut Terminal {
+        &mut self.terminal
+    }
+}
+
+/// Does something with a guest, if that is possible here, and once more if it fails.
+///
+/// QEMU's emulation of AMD-V loses a guest now and then (docs/testbed.md, "Known faults"). What fails
+/// twice is ours; what failed once is said, so that nobody overlooks it.
+pub(crate) fn in_emulation(what: &impl Debug, check: impl Fn()) {
+    if !has_testbed() {
+        return;
+    }
+    if catch_unwind(AssertUnwindSafe(&check)).is_err() {
+        say(&format!("RETRIED: {what:?} has failed once"));
+        check();
     }
 }
 

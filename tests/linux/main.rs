@@ -9,9 +9,9 @@ mod ends;
 mod guest;
 mod kernels;
 
-use common::testbed as testbed_support;
-use common::{has_testbed, soak};
-use guest::{Boot, Initrd};
+use common::terminal::Terminal;
+use common::{soak, testbed};
+use guest::{Boot, Initrd, in_emulation};
 use kernels::{Kernel, Packing};
 
 /// The kernels, each in every form that a loader tells apart.
@@ -20,9 +20,7 @@ const DEBIAN: [Kernel; 4] =
 const TUNED: [Kernel; 3] = [Kernel::TunedElf, Kernel::TunedElfWithoutPvh, Kernel::TunedBzImage];
 
 fn reaches_user_space(boot: &Boot) {
-    if has_testbed() {
-        boot.run().assert_user_space(boot);
-    }
+    in_emulation(boot, || boot.run().assert_user_space(boot));
 }
 
 #[test]
@@ -92,7 +90,7 @@ fn without_acpi_the_mp_table_brings_up_every_vcpu_of_a_kernel_that_reads_it() {
 #[test]
 fn the_whole_matrix() {
     if !soak() {
-        eprintln!("SKIPPED: the whole matrix is part of make soak");
+        common::say("SKIPPED: the whole matrix is part of make soak");
         return;
     }
     for kernel in DEBIAN.into_iter().chain(TUNED) {
@@ -108,18 +106,17 @@ fn the_whole_matrix() {
 
 #[test]
 fn something_that_is_no_linux_comes_up_on_the_serial_console() {
-    if !has_testbed() {
-        return;
-    }
-    let memtest = kernels::memtest();
-    let mut command = testbed_support::duplex(testbed_support::shared());
-    command
-        .args(["boot", "--kernel", common::text(&memtest), "--memory", "64M"])
-        .args(["--cmdline", "console=ttyS0,115200"]);
-    let mut terminal = common::terminal::Terminal::start(&mut command);
-    terminal.wait_for("Memtest86+");
-    terminal.wait_for("Testing");
-    terminal.type_in(b"\x01x");
-    assert_eq!(terminal.end().code(), Some(0));
-    assert!(terminal.is_as_before());
+    in_emulation(&"memtest86+", || {
+        let memtest = kernels::memtest();
+        let mut command = testbed::duplex(testbed::shared());
+        command
+            .args(["boot", "--kernel", common::text(&memtest), "--memory", "64M"])
+            .args(["--cmdline", "console=ttyS0,115200"]);
+        let mut terminal = Terminal::start(&mut command);
+        terminal.wait_for("Memtest86+");
+        terminal.wait_for("Testing");
+        terminal.type_in(b"\x01x");
+        assert_eq!(terminal.end().code(), Some(0));
+        assert!(terminal.is_as_before());
+    });
 }
