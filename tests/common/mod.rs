@@ -9,6 +9,8 @@ pub(crate) mod tiny_kernel;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use duplex::vm::kvm;
+
 /// The program under test.
 pub(crate) const DUPLEX: &str = env!("CARGO_BIN_EXE_duplex");
 
@@ -23,11 +25,13 @@ pub(crate) fn has_testbed() -> bool {
 
 /// Whether KVM answers here, with or without hardware virtualization; says so where it does not.
 pub(crate) fn has_kvm() -> bool {
-    let there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if !there {
-        eprintln!("SKIPPED: /dev/kvm is missing or not permitted");
+    match kvm::open(Path::new(kvm::DEVICE)) {
+        Ok(_) => true,
+        Err(error) => {
+            eprintln!("SKIPPED: {error}");
+            false
+        }
     }
-    there
 }
 
 /// Whether the long lists are asked for.
