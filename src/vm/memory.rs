@@ -138,9 +138,8 @@ impl Drop for Spacer {
 /// don't know the call, and a file may have been cut off.
 pub fn provide(memory: &GuestMemoryMmap, range: Range) {
     let start = range.start / PAGE * PAGE;
-    let Ok(length) = usize::try_from(range.end.next_multiple_of(PAGE).saturating_sub(start)) else {
-        return;
-    };
+    let size = range.end.checked_next_multiple_of(PAGE).and_then(|end| end.checked_sub(start));
+    let Some(Ok(length)) = size.map(usize::try_from) else { return };
     let Ok(slice) = memory.get_slice(GuestAddress(start), length) else { return };
     // SAFETY: the slice is guest memory, and nothing changes in it: its pages are only touched.
     unsafe {
