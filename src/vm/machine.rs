@@ -1,6 +1,7 @@
 //! The boot recipe, as numbered steps, and the machine that comes out of it.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -90,20 +91,20 @@ impl Machine {
     ) -> Result<Machine, Error> {
         // (1) Open KVM and check capabilities.
         let kvm = kvm::open(device)?;
-        let vm = kvm::create_vm(&kvm)?;
-        recorder.reached(Phase::VmCreated);
 
-        // (2) Memory.
-        let memory = memory::allocate(plan.memory)?;
+        // (2) to (4) on a thread of their own while KVM makes the VM. Before Linux 6.14 that waits for
+        // a grace period of RCU, as KVM moves a thread of its own to this process' cgroup.
+        let (vm, prepared) = thread::scope(|scope| {
+            let prepare = || prepare_memory(plan, cpus.count(), output.is_some(), &recorder);
+            let prepared =
+                thread::Builder::new().name("memory".into()).spawn_scoped(scope, prepare);
+            let vm = kvm::create_vm(&kvm);
+            recorder.reached(Phase::VmCreated);
+            (vm, prepared.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        });
+        let vm = vm?;
+        let (memory, loaded) = prepared.map_err(|error| Error::Resources("threads", error))??;
         memory::register(&vm, &memory)?;
-        recorder.reached(Phase::Memory);
-
-        // (3) Kernel and initrd into it.
-        let loaded = load::load(&memory, plan)?;
-
-        // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
-        write_boot_data(&memory, plan, cpus.count(), output.is_some())?;
-        recorder.reached(Phase::Loaded);
 
         // (5) Interrupt controllers and PIT. Before the vCPUs, which get their local APICs by it.
         irq::create_controllers(&vm)?;
@@ -190,6 +191,26 @@ impl Drop for EndGuard<'_> {
         }
         self.shared.control.ended();
     }
+}
+
+/// Steps 2 to 4, which need no VM yet.
+fn prepare_memory(
+    plan: &Plan,
+    cpus: u8,
+    serial: bool,
+    recorder: &Recorder,
+) -> Result<(GuestMemoryMmap, Loaded), Error> {
+    // (2) Memory.
+    let memory = memory::allocate(plan.memory)?;
+    recorder.reached(Phase::Memory);
+
+    // (3) Kernel and initrd into it.
+    let loaded = load::load(&memory, plan)?;
+
+    // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
+    write_boot_data(&memory, plan, cpus, serial)?;
+    recorder.reached(Phase::Loaded);
+    Ok((memory, loaded))
 }
 
 fn write_boot_data(

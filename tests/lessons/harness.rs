@@ -119,6 +119,7 @@ impl Guest {
         Plan {
             kernel,
             pieces: vec![Piece { gpa, offset: 0, size: self.code.len() as u64 }],
+            written: Vec::new(),
             entry: self.entry,
             setup_header: None,
             initrd: None,
