@@ -54,6 +54,10 @@ pub enum Error {
     Resources(&'static str, #[source] io::Error),
 }
 
+/// The stack of each thread, in bytes. With the usual 2 MiB one may come to lie just below guest memory,
+/// a huge page in size and place, and hosts before Linux 6.7 would clear all of it.
+const STACK: usize = 512 << 10;
+
 /// The serial port that the machine and its console share.
 pub type SharedSerial = Arc<Mutex<SerialPort<Line, GuestOutput>>>;
 
@@ -92,22 +96,21 @@ impl Machine {
         // (1) Open KVM and check capabilities.
         let kvm = kvm::open(device)?;
 
-        // (2) to (4) on a thread of their own while KVM makes the VM. Before Linux 6.14 that waits for
-        // a grace period of RCU, as KVM moves a thread of its own to this process' cgroup.
-        let (vm, prepared) = thread::scope(|scope| {
-            let prepare = || prepare_memory(plan, cpus.count(), output.is_some(), &recorder);
-            let prepared =
-                thread::Builder::new().name("memory".into()).spawn_scoped(scope, prepare);
-            let vm = kvm::create_vm(&kvm);
-            recorder.reached(Phase::VmCreated);
-            (vm, prepared.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        // (2) Memory.
+        let memory = memory::allocate(plan.memory)?;
+        recorder.reached(Phase::Memory);
+
+        // (3) and (4) are done by a thread of their own while KVM makes the VM: before Linux 6.14 that
+        // waits for a grace period of RCU, as KVM moves a thread of its own to this process' cgroup.
+        let (vm, loaded) = thread::scope(|scope| {
+            let fill = || fill_memory(&memory, plan, cpus.count(), output.is_some(), &recorder);
+            let filler = thread::Builder::new().name("memory".into()).stack_size(STACK);
+            let filler = filler.spawn_scoped(scope, fill);
+            let vm = create_vm(&kvm, &memory, &recorder);
+            (vm, filler.map(|filler| filler.join().unwrap_or_else(|panic| resume_unwind(panic))))
         });
         let vm = vm?;
-        let (memory, loaded) = prepared.map_err(|error| Error::Resources("threads", error))??;
-        memory::register(&vm, &memory)?;
-
-        // (5) Interrupt controllers and PIT. Before the vCPUs, which get their local APICs by it.
-        irq::create_controllers(&vm)?;
+        let loaded = loaded.map_err(|error| Error::Resources("threads", error))??;
 
         // (6) Devices on the bus.
         let control = Arc::new(Control::default());
@@ -147,7 +150,7 @@ impl Machine {
         for vcpu in self.vcpus.drain(..) {
             let shared = self.shared.clone();
             let name = format!("vcpu{}", vcpu.id());
-            let started = thread::Builder::new().name(name).spawn(move || {
+            let started = thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
                 let _guard = EndGuard { shared: &shared, vcpu: vcpu.id() };
                 vcpu.run(&shared)
             });
@@ -193,24 +196,35 @@ impl Drop for EndGuard<'_> {
     }
 }
 
-/// Steps 2 to 4, which need no VM yet.
-fn prepare_memory(
+/// A VM with its memory and, before any vCPU gets its local APIC by them, (5) its interrupt controllers
+/// and PIT.
+fn create_vm(
+    kvm: &kvm_ioctls::Kvm,
+    memory: &GuestMemoryMmap,
+    recorder: &Recorder,
+) -> Result<VmFd, Error> {
+    let vm = kvm::create_vm(kvm)?;
+    recorder.reached(Phase::VmCreated);
+    memory::register(&vm, memory)?;
+    irq::create_controllers(&vm)?;
+    Ok(vm)
+}
+
+/// Kernel, initrd and boot data into memory.
+fn fill_memory(
+    memory: &GuestMemoryMmap,
     plan: &Plan,
     cpus: u8,
     serial: bool,
     recorder: &Recorder,
-) -> Result<(GuestMemoryMmap, Loaded), Error> {
-    // (2) Memory.
-    let memory = memory::allocate(plan.memory)?;
-    recorder.reached(Phase::Memory);
-
+) -> Result<Loaded, Error> {
     // (3) Kernel and initrd into it.
-    let loaded = load::load(&memory, plan)?;
+    let loaded = load::load(memory, plan)?;
 
     // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
-    write_boot_data(&memory, plan, cpus, serial)?;
+    write_boot_data(memory, plan, cpus, serial)?;
     recorder.reached(Phase::Loaded);
-    Ok((memory, loaded))
+    Ok(loaded)
 }
 
 fn write_boot_data(
