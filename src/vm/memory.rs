@@ -9,7 +9,7 @@ use kvm_ioctls::VmFd;
 use thiserror::Error;
 use vm_memory::{
     Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
-    MemoryRegionAddress, MmapRegion,
+    MmapRegion,
 };
 
 use super::layout::{self, GIB, MMIO_HOLE, PAGE, Range};
@@ -154,12 +154,11 @@ pub fn provide(memory: &GuestMemoryMmap, range: Range) {
 pub fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Error> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let start = region.start_addr().raw_value();
-        let host = region.get_host_address(MemoryRegionAddress(0));
         let description = kvm_userspace_memory_region {
             slot,
             guest_phys_addr: start,
             memory_size: region.len(),
-            userspace_addr: host.map_or(0, |pointer| pointer as u64),
+            userspace_addr: region.as_ptr() as u64,
             flags: 0,
         };
         // SAFETY: the host range is the region's own mapping, which `Machine` keeps alive for
@@ -218,6 +217,7 @@ pub fn map_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vm_memory::MemoryRegionAddress;
 
     fn allocated(size: &str) -> GuestMemoryMmap {
         allocate(size.parse().unwrap()).unwrap()
