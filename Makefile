@@ -17,7 +17,7 @@ test: packages guest-images ## Test everything (builds the tuned kernel once, 5 
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
-	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
+	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
 fuzz: ## Fuzz the loader for SECONDS (default 600)
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
