@@ -26,7 +26,9 @@ const INT: u8 = 0;
 const NMI: u8 = 1;
 const EXT_INT: u8 = 3;
 const ISA_BUS: u8 = 0;
-const ISA_LINES: u8 = 16;
+/// All inputs of the I/O APIC. ISA has 16 lines; Linux takes the others on the same bus, too, and as
+/// edge-triggered and active high, which the virtio devices' are.
+const LINES: u8 = 24;
 const EVERY_LOCAL_APIC: u8 = 0xFF;
 
 /// Writes the floating pointer structure and the table behind it.
@@ -84,7 +86,7 @@ fn entries(cpus: u8) -> Vec<Vec<u8>> {
     let mut entry = vec![ENTRY_IOAPIC, ioapic, IOAPIC_VERSION, IOAPIC_ENABLED];
     entry.extend(low(IOAPIC.start));
     entries.push(entry);
-    for line in 0..ISA_LINES {
+    for line in 0..LINES {
         // Polarity and trigger as the bus has them; KVM wires GSI n to I/O APIC input n.
         entries.push(vec![ENTRY_IO_INTERRUPT, INT, 0, 0, ISA_BUS, line, ioapic, line]);
     }
@@ -93,7 +95,7 @@ fn entries(cpus: u8) -> Vec<Vec<u8>> {
     entries
 }
 
-const _: () = assert!(ISA_LINES as u32 <= IOAPIC_INPUTS);
+const _: () = assert!(LINES as u32 == IOAPIC_INPUTS);
 
 /// Makes all bytes add up to zero by setting the one at `at`.
 fn set_checksum(bytes: &mut [u8], at: usize) {
@@ -137,6 +139,6 @@ mod tests {
     fn the_header_counts_its_entries() {
         let table = table(4);
         let count = u16::from_le_bytes(table[16 + 34..16 + 36].try_into().unwrap());
-        assert_eq!(count, 4 + 1 + 1 + 16 + 2);
+        assert_eq!(count, 4 + 1 + 1 + 24 + 2);
     }
 }
