@@ -2,11 +2,11 @@
 //! same results.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use vmm_sys_util::eventfd::EventFd;
 
 use super::backing::Backing;
 use super::threads::Threads;
@@ -71,8 +71,11 @@ pub(super) trait Engine: Send {
     /// Adds what has been done since to `done`.
     fn reap(&mut self, done: &mut Vec<Done>);
 
-    /// Becomes readable when something was done.
-    fn completion(&self) -> &EventFd;
+    /// Becomes readable when something was done, until it was reaped and [`Engine::hear`] called.
+    fn completion(&self) -> RawFd;
+
+    /// Takes the wake-up, before what was done is reaped.
+    fn hear(&self) {}
 
     /// Waits until something was done. Only while something is in hand.
     fn wait(&mut self);

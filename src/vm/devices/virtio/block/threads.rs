@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -100,8 +100,13 @@ impl Engine for Threads {
         done.append(&mut self.shared.lock().done);
     }
 
-    fn completion(&self) -> &EventFd {
-        &self.shared.completion
+    fn completion(&self) -> RawFd {
+        self.shared.completion.as_raw_fd()
+    }
+
+    fn hear(&self) {
+        // How often it was rung does not matter.
+        let _ = self.shared.completion.read();
     }
 
     fn wait(&mut self) {
@@ -112,7 +117,7 @@ impl Engine for Threads {
         let fd = unsafe { BorrowedFd::borrow_raw(self.shared.completion.as_raw_fd()) };
         let mut completion = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         while let Err(nix::errno::Errno::EINTR) = poll(&mut completion, PollTimeout::NONE) {}
-        let _ = self.shared.completion.read();
+        self.hear();
     }
 }
 

@@ -1,11 +1,10 @@
 //! The io_uring engine.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
-use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::backing::Backing;
 use super::engine::{Done, Engine, Operation};
@@ -17,7 +16,6 @@ const OPERATIONS: [u8; 4] =
 /// A ring on one file.
 pub(super) struct Uring {
     ring: IoUring,
-    completion: EventFd,
     backing: Arc<Backing>,
 }
 
@@ -36,9 +34,7 @@ pub(super) fn probe() -> io::Result<()> {
 impl Uring {
     pub(super) fn start(backing: Arc<Backing>, depth: u32) -> io::Result<Uring> {
         let ring = IoUring::new(depth.max(1))?;
-        let completion = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?;
-        ring.submitter().register_eventfd(completion.as_raw_fd())?;
-        Ok(Uring { ring, completion, backing })
+        Ok(Uring { ring, backing })
     }
 
     fn entry(&self, operation: Operation<'_>) -> squeue::Entry {
@@ -97,8 +93,10 @@ impl Engine for Uring {
         }));
     }
 
-    fn completion(&self) -> &EventFd {
-        &self.completion
+    /// The ring itself: readable while there are completions. What is done at once is reaped before
+    /// anybody looks, and so wakes nobody, as an eventfd would.
+    fn completion(&self) -> RawFd {
+        self.ring.as_raw_fd()
     }
 
     fn wait(&mut self) {

@@ -283,7 +283,7 @@ fn submit(parts: &mut Parts<'_>, place: u32, number: u32, slot: &Slot) {
 
 impl MutEventSubscriber for Work {
     fn init(&mut self, ops: &mut EventOps) {
-        watch(ops, self.engine.completion(), COMPLETION);
+        watch(ops, &self.engine.completion(), COMPLETION);
         watch(ops, &self.throttle, TIMER);
         for queue in &self.queues {
             watch(ops, queue.queue.kick(), queue.place);
@@ -294,10 +294,7 @@ impl MutEventSubscriber for Work {
 
     fn process(&mut self, events: Events, _ops: &mut EventOps) {
         match events.data() {
-            COMPLETION => {
-                // Only a wake-up.
-                let _ = self.engine.completion().read();
-            }
+            COMPLETION => self.engine.hear(),
             TIMER => self.throttle.take_expiration(),
             place => {
                 let place = usize::try_from(place).ok();
