@@ -232,6 +232,27 @@ fn requests_that_are_wrong_fail_alone() {
 }
 
 #[test]
+fn a_request_in_more_pieces_than_were_allowed_fails() {
+    let mut bench = Bench::new(DiskEngine::Threads);
+    let driver = &mut bench.driver;
+    driver.prepare(0, IN, 0, Data::None);
+    let (header, status, at) = place(0);
+    for (pieces, expected) in [(254, OK), (255, IOERR), (1000, IOERR)] {
+        let mut table = vec![desc(header, 16, NEXT, 1)];
+        let last = pieces + 1;
+        table.extend((1..last).map(|n| desc(at + u64::from(n) * 16, 2, WRITE | NEXT, n + 1)));
+        // Whole sectors in all.
+        table[1].len = 512 * 8 - 2 * u32::from(pieces - 1);
+        table.push(desc(status, 1, WRITE, 0));
+        driver.put_descriptors(OTHER, 0, &table);
+        let size = u32::try_from(table.len() * 16).unwrap();
+        driver.send(0, 0, &[desc(OTHER, size, INDIRECT, 0)]);
+        driver.wait_used(0);
+        assert_eq!(driver.get::<u8>(status), expected, "{pieces}");
+    }
+}
+
+#[test]
 fn the_same_chain_many_times_at_once_is_harmless() {
     for engine in ENGINES {
         let mut bench = Bench::new(engine);

@@ -64,10 +64,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
     /// A disk: a raw image file or block device, which the guest sees as /dev/vda, vdb and so on.
-    /// Several are given one by one; a comma in the path is written twice
+    /// Options: ro; id=TEXT (its serial number); queues=N (1 to 16); rate=SIZE and iops=N (limits a
+    /// second); engine=io_uring|threads. A comma in the path is written twice. Can be given again
     #[arg(
         long = "disk",
-        value_name = "PATH[,ro][,id=ID][,queues=N][,rate=SIZE][,iops=N][,engine=io_uring|threads]",
+        value_name = "PATH[,OPTION]…",
         value_parser = OsStringValueParser::new().try_map(Disk::try_from)
     )]
     disks: Vec<Disk>,

@@ -31,7 +31,7 @@ pub(super) fn lock(file: &File, exclusive: bool) -> io::Result<bool> {
 }
 
 /// Who may hold a lock on the file with this inode number, as far as /proc shows: " by process 12
-/// (duplex)", or nothing.
+/// (qemu-system-x86)", or nothing.
 pub(super) fn holders(inode: u64) -> String {
     let wanted = format!(":{inode} ");
     let mut holders = Vec::new();
@@ -45,7 +45,10 @@ pub(super) fn holders(inode: u64) -> String {
         });
         if holds {
             let program = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            holders.push(format!("process {pid} ({})", program.trim_end()));
+            holders.push(match pid == std::process::id() {
+                true => "another disk of this guest".to_owned(),
+                false => format!("process {pid} ({})", program.trim_end()),
+            });
         }
     }
     if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(" and ")) }

@@ -18,6 +18,9 @@ use crate::vm::devices::virtio::queue::has;
 pub(super) const ID_BYTES: usize = 20;
 /// The header: type, a reserved word, sector.
 const HEADER: usize = 16;
+/// The most buffers of a request: a driver that keeps to seg_max makes as many as a queue has
+/// descriptors. So what a request needs in hand is bounded.
+const MOST_BUFFERS: usize = super::QUEUE_SIZE as usize;
 /// What discard and write-zeroes name their sectors by.
 const SEGMENT: usize = 16;
 
@@ -75,6 +78,9 @@ pub(super) fn parse(
     backing: &Backing,
     features: u64,
 ) -> Result<Request, Status> {
+    if chain.readable().len() + chain.writable().len() > MOST_BUFFERS {
+        return Err(Status::IoError);
+    }
     let mut header = [0; HEADER];
     chain::read(memory, chain.readable(), 0, &mut header).ok_or(Status::IoError)?;
     let [t0, t1, t2, t3, _, _, _, _, sector @ ..] = header;
