@@ -218,7 +218,7 @@ fn write_boot_data(
         Entry::Real(_) => {}
     }
     acpi::write(memory, cpus, serial, virtio)?;
-    mp_table::write(memory, cpus)?;
+    mp_table::write(memory, cpus, virtio)?;
     registers::write_tables(memory, plan.entry)
 }
 

@@ -260,7 +260,14 @@ impl Driver {
         let fd = unsafe { BorrowedFd::borrow_raw(line.as_raw_fd()) };
         let mut wait = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         let patience = PollTimeout::try_from(patience).unwrap();
-        if poll(&mut wait, patience).unwrap() == 0 {
+        let ready = loop {
+            match poll(&mut wait, patience) {
+                // A fuzzer has an alarm clock.
+                Err(nix::errno::Errno::EINTR) => {}
+                ready => break ready.unwrap(),
+            }
+        };
+        if ready == 0 {
             return None;
         }
         self.interrupts += line.read().unwrap();
