@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use duplex::workload::Disk;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::disk::{
     ALL, DISCARD, Data, ENGINES, F_FLUSH, FLUSH, GET_ID, IN, IOERR, OK, OUT, UNSUPP, WRITE_ZEROES,
@@ -25,6 +26,25 @@ fn what_is_written_is_read_back_and_lies_in_the_file() {
             assert_eq!(driver.status_of(FLUSH, 0, Data::None), OK);
             assert_eq!(driver.request(IN, 8, Data::In(8192)), (OK, 8193, data.clone()));
             assert_eq!(fs::read(&image.path).unwrap()[4096..4096 + 8192], data);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_has_to_wait_for_the_disk_is_answered() {
+    for engine in ENGINES {
+        let image = image(8 << 20);
+        let data: Vec<u8> = (0..8 << 20).map(|at: u32| at.to_le_bytes()[1]).collect();
+        fs::write(&image.path, &data).unwrap();
+        let file = fs::File::open(&image.path).unwrap();
+        file.sync_all().unwrap();
+        let mut driver = Driver::ready(device(&image.disk(engine)), ALL, 16);
+        for sector in (0..16384).step_by(1024) {
+            // Out of the page cache, as far as the host obeys.
+            posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+            let (status, _, read) = driver.request(IN, sector, Data::In(4096));
+            let at = usize::try_from(sector).unwrap() * 512;
+            assert!(status == OK && read == data[at..at + 4096], "{engine} {sector}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, OFlag, fallocate, fcntl};
 use thiserror::Error;
 
 use super::lock;
@@ -94,6 +94,9 @@ impl Backing {
         if let Some(what) = what {
             return Err(Error::NotADisk(path.into(), what));
         }
+        // From here on a read may wait. io_uring would give up instead, on file systems that cannot
+        // tell it whether they would (FUSE).
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
         if !lock::lock(&file, !read_only).map_err(failed)? {
             let holders = lock::holders(file.metadata().map_err(failed)?.ino());
             return Err(Error::InUse(path.into(), holders, read_only));
@@ -169,6 +172,8 @@ mod tests {
         let backing = Backing::open(&path, false).unwrap();
         assert_eq!((backing.sectors, backing.bytes()), (8, 4096));
         assert_eq!((backing.logical_block, backing.physical_block), (512, 4096));
+        let flags = OFlag::from_bits_retain(fcntl(&backing.file, FcntlArg::F_GETFL).unwrap());
+        assert!(!flags.contains(OFlag::O_NONBLOCK), "requests may wait");
     }
 
     #[test]
