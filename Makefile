@@ -41,7 +41,7 @@ packages: ## Install the Debian packages that are missing (asks first if that ta
 	@.ci/install $(PACKAGES)
 
 guest-images: packages ## Fetch Debian's kernels and build the tuned one, unless cached
-	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned
+	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools
 
 tuned-kernel: packages ## Build the tuned kernel, unless cached
 	cargo run --example guest-images -- tuned
