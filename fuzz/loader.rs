@@ -35,7 +35,7 @@ pub(crate) fn load(bytes: &[u8]) -> bool {
     let path = PathBuf::from(format!("/proc/self/fd/{}", initrd.as_raw_fd()));
     let cmdline = "console=ttyS0".parse().expect("a command line");
     let size = MEMORY.parse().expect("a memory size");
-    let Ok(plan) = Plan::new(kernel, Some(&path), cmdline, size) else { return false };
+    let Ok(plan) = Plan::new(kernel, Some(&path), cmdline, size, 0) else { return false };
     check_places(&plan);
     let memory = memory::allocate(plan.memory).expect("memory");
     let loaded = load::load(&memory, &plan).expect("the plan holds");

@@ -8,6 +8,10 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+mod disk;
+
+pub use disk::{Disk, DiskEngine, DiskError};
+
 /// The least memory that a guest can have, in bytes: a small Linux fits.
 pub const MIN_MEMORY: u64 = 32 << 20;
 /// The most vCPUs that a guest can have.
@@ -30,6 +34,10 @@ pub struct Boot {
     pub serial: Serial,
     /// What a reset by the guest does.
     pub on_reboot: OnReboot,
+    /// Its disks, in order.
+    pub disks: Vec<Disk>,
+    /// Whether it has a source of entropy.
+    pub rng: bool,
 }
 
 /// What was wrong with a value on the command line.
@@ -156,6 +164,30 @@ impl Cmdline {
         OsStr::from_bytes(self.0.as_bytes())
     }
 
+    /// The line with `words` added to those for the kernel, which end at a word `--`; what follows
+    /// is init's. Quoted text is not looked into.
+    #[must_use]
+    pub fn with_words(&self, words: &str) -> Cmdline {
+        let line = self.0.as_bytes();
+        let mut quoted = false;
+        let mut end = line.len();
+        for at in 0..line.len() {
+            let rest = line.get(at..).unwrap_or_default();
+            quoted ^= rest.first() == Some(&b'"');
+            let starts = at == 0 || line.get(at - 1).is_some_and(u8::is_ascii_whitespace);
+            let ends = rest.get(2).is_none_or(u8::is_ascii_whitespace);
+            if !quoted && starts && rest.starts_with(b"--") && ends {
+                end = at;
+                break;
+            }
+        }
+        let (kernels, inits) = line.split_at_checked(end).unwrap_or((line, &[]));
+        let parts = [kernels.trim_ascii(), words.as_bytes(), inits];
+        let filled: Vec<&[u8]> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        // Without a NUL in the words there is none: the line itself has none.
+        CString::new(filled.join(&b' ')).map_or_else(|_| self.clone(), Cmdline)
+    }
+
     /// Whether the line tells Linux to reset by a triple fault: `reboot=` with a word that starts
     /// with `t` (Linux, Documentation/admin-guide/kernel-parameters.txt).
     pub fn resets_by_triple_fault(&self) -> bool {
@@ -263,6 +295,20 @@ mod tests {
         let line = OsStr::from_bytes(b"init=/bin/\xFF");
         assert_eq!(Cmdline::try_from(line.to_owned()).unwrap().as_os_str(), line);
         assert_eq!("a\0b".parse::<Cmdline>(), Err(ParseError::NulInCmdline));
+    }
+
+    #[test]
+    fn words_are_added_before_those_of_init() {
+        let with = |line: &str| {
+            let line = line.parse::<Cmdline>().unwrap().with_words("a=1 b=2");
+            line.as_os_str().to_str().unwrap().to_owned()
+        };
+        assert_eq!(with(""), "a=1 b=2");
+        assert_eq!(with("quiet"), "quiet a=1 b=2");
+        assert_eq!(with("quiet -- sh -c"), "quiet a=1 b=2 -- sh -c");
+        assert_eq!(with("quiet --"), "quiet a=1 b=2 --");
+        assert_eq!(with("-- x"), "a=1 b=2 -- x");
+        assert_eq!(with(r#"x="a -- b" --no"#), r#"x="a -- b" --no a=1 b=2"#);
     }
 
     #[test]

@@ -18,15 +18,17 @@ const INIT: &str = include_str!("../../guest-images/rootfs/init");
 const MARK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mark"));
 const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
-/// So that a crashing guest can tell; in this order, for the second needs the first.
-const MODULES: [&str; 2] = ["pvpanic", "pvpanic_mmio"];
+/// So that a crashing guest can tell, and that one with disks has them; in this order, for some need
+/// those before them. What a kernel has built in is left out.
+const MODULES: [&str; 7] =
+    ["pvpanic", "pvpanic_mmio", "virtio", "virtio_ring", "virtio_mmio", "virtio_blk", "virtio_rng"];
 
 /// The archive's name in its cache entry.
 const ARCHIVE: &str = "initramfs.cpio";
 
 /// The demo guest's initramfs: busybox and `guest-images/rootfs/init`, which says what it does and how
 /// the kernel's command line chooses. With one of Debian's kernels it has the modules by which a
-/// crash of that kernel is reported; without (`None`) it is for kernels that need no modules.
+/// crash of that kernel is reported and its disks are found; without (`None`) it is for kernels that need no modules.
 pub fn demo_initramfs<'a>(
     cache: &Cache,
     kernel: impl Into<Option<&'a DebianKernel>>,
@@ -91,7 +93,7 @@ fn archive(
 }
 
 /// The static busybox of Debian's package, not installed.
-fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
+pub(super) fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
     let recipe = Recipe {
         kind: "busybox".to_string(),
         digest: Digest::new().part(PACKAGES_SH.1).part(BUSYBOX_SH.1),

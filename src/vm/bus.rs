@@ -1,4 +1,4 @@
-//! The port bus and the empty memory bus: who answers an access that left the guest.
+//! The port bus and the memory bus: who answers an access that left the guest.
 //!
 //! Where nothing is, reads give all ones and writes vanish, as on a PC; each such place is logged
 //! once at debug level, and all are counted.
@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::devices::{Action, PortDevice};
-use super::layout::Ports;
+use super::devices::{Action, MmioDevice, PortDevice};
+use super::layout::{Ports, Range};
 
 /// The most places without a device that are remembered; a guest could touch any number.
 const MAX_REMEMBERED: usize = 1024;
@@ -16,11 +16,13 @@ const MAX_REMEMBERED: usize = 1024;
 /// A device that the bus shares with whoever else needs it.
 pub type SharedDevice = Arc<Mutex<dyn PortDevice>>;
 
-/// The I/O ports of the machine, and what has no device behind it.
+/// The I/O ports and the memory-mapped devices of the machine, and what has no device behind it.
 #[derive(Default)]
 pub struct Bus {
     /// Devices by their first port, ascending and free of overlap.
     devices: Vec<(Ports, SharedDevice)>,
+    /// Memory-mapped devices by their first address, ascending and free of overlap.
+    mapped: Vec<(Range, Arc<dyn MmioDevice>)>,
     unclaimed: Unclaimed,
 }
 
@@ -34,6 +36,12 @@ impl Bus {
     pub fn insert_shared(&mut self, ports: Ports, device: SharedDevice) {
         let at = self.devices.partition_point(|(other, _)| other.start < ports.start);
         self.devices.insert(at, (ports, device));
+    }
+
+    /// Puts a memory-mapped device at its addresses. The layout keeps them from overlapping.
+    pub fn insert_mapped(&mut self, gpa: Range, device: Arc<dyn MmioDevice>) {
+        let at = self.mapped.partition_point(|(other, _)| other.start < gpa.start);
+        self.mapped.insert(at, (gpa, device));
     }
 
     /// A guest's `in`: `data` is one or (for string instructions) several accesses of `size` bytes.
@@ -67,13 +75,21 @@ impl Bus {
 
     /// A guest's load from where there is no memory.
     pub fn mmio_read(&self, gpa: u64, data: &mut [u8]) {
-        data.fill(0xFF);
-        self.unclaimed.note(Place::Memory(gpa));
+        match self.find_mapped(gpa, data.len()) {
+            Some((offset, device)) => device.read(offset, data),
+            None => {
+                data.fill(0xFF);
+                self.unclaimed.note(Place::Memory(gpa));
+            }
+        }
     }
 
     /// A guest's store to where there is no memory.
-    pub fn mmio_write(&self, gpa: u64) {
-        self.unclaimed.note(Place::Memory(gpa));
+    pub fn mmio_write(&self, gpa: u64, data: &[u8]) {
+        match self.find_mapped(gpa, data.len()) {
+            Some((offset, device)) => device.write(offset, data),
+            None => self.unclaimed.note(Place::Memory(gpa)),
+        }
     }
 
     /// How many accesses found no device.
@@ -85,6 +101,15 @@ impl Bus {
         let after = self.devices.partition_point(|(ports, _)| ports.start <= port);
         let (ports, device) = self.devices.get(after.checked_sub(1)?)?;
         (port - ports.start < ports.count).then_some((*ports, device))
+    }
+
+    /// The device that an access lies in altogether, and where in it. KVM splits accesses at page
+    /// ends, so none that a processor makes hangs over the end of a device.
+    fn find_mapped(&self, gpa: u64, size: usize) -> Option<(u64, &dyn MmioDevice)> {
+        let after = self.mapped.partition_point(|(range, _)| range.start <= gpa);
+        let (range, device) = self.mapped.get(after.checked_sub(1)?)?;
+        let access = Range::sized(gpa, u64::try_from(size).ok()?)?;
+        range.contains(access).then(|| (gpa - range.start, device.as_ref()))
     }
 }
 
@@ -166,7 +191,7 @@ mod tests {
         bus.port_in(0x104, 4, &mut data);
         assert_eq!(data, [0xFF; 4]);
         bus.mmio_read(0xD000_0000, &mut data);
-        bus.mmio_write(0xD000_0000);
+        bus.mmio_write(0xD000_0000, &[0]);
         assert_eq!(bus.unclaimed(), 3);
     }
 
@@ -185,6 +210,39 @@ mod tests {
         let (bus, log) = bus();
         assert_eq!(bus.port_out(0x80, 1, &[1, 2, 0xEE, 4]), Action::Reset);
         assert_eq!(log.lock().unwrap().len(), 3);
+    }
+
+    struct Mapped(Mutex<Vec<(u64, usize)>>);
+
+    impl MmioDevice for Mapped {
+        fn read(&self, offset: u64, data: &mut [u8]) {
+            self.0.lock().unwrap().push((offset, data.len()));
+            data.fill(0xAB);
+        }
+        fn write(&self, offset: u64, data: &[u8]) {
+            self.0.lock().unwrap().push((offset, data.len()));
+        }
+    }
+
+    #[test]
+    fn a_mapped_device_sees_offsets_and_only_what_lies_in_it() {
+        let mut bus = Bus::default();
+        let devices = [0x3000, 0x1000].map(|start| {
+            let device = Arc::new(Mapped(Mutex::default()));
+            bus.insert_mapped(Range { start, end: start + 0x1000 }, device.clone());
+            device
+        });
+        let mut data = [0; 4];
+        bus.mmio_read(0x1FFC, &mut data);
+        assert_eq!(data, [0xAB; 4]);
+        bus.mmio_write(0x3000, &[1, 2]);
+        for gpa in [0xFFF, 0x1FFD, 0x2000, 0x2FFF, 0x4000, 0, u64::MAX] {
+            bus.mmio_read(gpa, &mut data);
+            assert_eq!(data, [0xFF; 4], "{gpa:#x}");
+        }
+        assert_eq!(bus.unclaimed(), 7);
+        assert_eq!(*devices[1].0.lock().unwrap(), [(0xFFC, 4)]);
+        assert_eq!(*devices[0].0.lock().unwrap(), [(0, 2)]);
     }
 
     proptest! {

@@ -13,8 +13,8 @@ pub(super) enum Exit<'a> {
     PortOut(u16, usize, &'a [u8]),
     /// A load from where KVM found no memory, and room for the data.
     MmioRead(u64, &'a mut [u8]),
-    /// A store to where KVM found no memory.
-    MmioWrite(u64),
+    /// A store to where KVM found no memory, and the data.
+    MmioWrite(u64, &'a [u8]),
     /// A signal: somebody wants something of this thread.
     Interrupted,
     /// The vCPU waits for its SIPI, and something else came.
@@ -38,7 +38,11 @@ pub(super) fn enter(vcpu: &mut VcpuFd) -> Exit<'_> {
             let data = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr(), data.len()) };
             return Exit::MmioRead(gpa, data);
         }
-        Ok(VcpuExit::MmioWrite(gpa, _)) => return Exit::MmioWrite(gpa),
+        Ok(VcpuExit::MmioWrite(gpa, data)) => {
+            // SAFETY: as for a load, just above.
+            let data = unsafe { std::slice::from_raw_parts(data.as_ptr(), data.len()) };
+            return Exit::MmioWrite(gpa, data);
+        }
         Ok(VcpuExit::Intr) => return Exit::Interrupted,
         Ok(VcpuExit::Shutdown) => Some(Cause::TripleFault),
         Ok(VcpuExit::FailEntry(reason, _)) => Some(Cause::FailEntry(reason)),

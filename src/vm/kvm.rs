@@ -12,7 +12,7 @@ const API_VERSION: i32 = 12;
 pub const DEVICE: &str = "/dev/kvm";
 
 /// What must be there, and what it is needed for.
-const REQUIRED: [(Cap, &str); 9] = [
+const REQUIRED: [(Cap, &str); 10] = [
     (Cap::Irqchip, "an in-kernel interrupt controller"),
     (Cap::Pit2, "an in-kernel PIT"),
     (Cap::UserMemory, "guest memory from user space"),
@@ -20,6 +20,7 @@ const REQUIRED: [(Cap, &str); 9] = [
     (Cap::SetIdentityMapAddr, "the identity map for real mode on VMX"),
     (Cap::ExtCpuid, "CPUID set by the VMM"),
     (Cap::Irqfd, "interrupts by eventfd"),
+    (Cap::Ioeventfd, "writes by the guest that ring an eventfd"),
     (Cap::MpState, "reading whether a vCPU is halted"),
     (Cap::ImmediateExit, "leaving KVM_RUN at once"),
 ];

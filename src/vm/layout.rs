@@ -2,7 +2,7 @@
 //!
 //! Below 1 MiB the layout is a PC's, because that is where guests look: Linux scans the EBDA for
 //! the MP table and 0xE0000–0xFFFFF for the RSDP, whatever else it is told. From 3 GiB to 4 GiB
-//! there is no RAM: the interrupt controllers live there, and devices will.
+//! there is no RAM: devices and the interrupt controllers live there.
 
 /// One kibibyte, in bytes.
 pub const KIB: u64 = 1 << 10;
@@ -72,6 +72,8 @@ pub const HIGH_RAM: u64 = MIB;
 pub const FIRST_MAPPED: u64 = 4 * GIB;
 /// Below 4 GiB: no RAM from here on.
 pub const MMIO_HOLE: Range = Range { start: 3 * GIB, end: 4 * GIB };
+/// The virtio-mmio devices: [`VIRTIO_SLOTS`] of [`VIRTIO_SLOT_SIZE`] bytes each.
+pub const VIRTIO: Range = Range { start: 0xD000_0000, end: 0xD001_0000 };
 /// I/O APIC registers.
 pub const IOAPIC: Range = Range { start: 0xFEC0_0000, end: 0xFEC0_1000 };
 /// Local APIC registers.
@@ -82,7 +84,7 @@ pub const IDENTITY_MAP: Range = Range { start: 0xFFFB_C000, end: 0xFFFB_D000 };
 /// VMX only: the three pages that KVM uses as task state segment in real mode (KVM_SET_TSS_ADDR).
 pub const TSS: Range = Range { start: 0xFFFB_D000, end: 0xFFFC_0000 };
 
-const MEMORY_MAP: [Range; 12] = [
+const MEMORY_MAP: [Range; 13] = [
     GDT,
     PVH_INFO,
     ZERO_PAGE,
@@ -91,6 +93,7 @@ const MEMORY_MAP: [Range; 12] = [
     EBDA,
     LEGACY_HOLE,
     ACPI_TABLES,
+    VIRTIO,
     IOAPIC,
     LOCAL_APIC,
     IDENTITY_MAP,
@@ -98,7 +101,8 @@ const MEMORY_MAP: [Range; 12] = [
 ];
 const _: () = assert_in_order(&MEMORY_MAP);
 const _: () = assert!(
-    MMIO_HOLE.contains(IOAPIC)
+    MMIO_HOLE.contains(VIRTIO)
+        && MMIO_HOLE.contains(IOAPIC)
         && MMIO_HOLE.contains(LOCAL_APIC)
         && MMIO_HOLE.contains(IDENTITY_MAP)
         && MMIO_HOLE.contains(TSS)
@@ -148,8 +152,39 @@ const _: () = assert_ports_in_order(&PORT_MAP);
 pub const COM1_GSI: u32 = 4;
 /// GSI of the ACPI system control interrupt (SCI).
 pub const SCI_GSI: u32 = 9;
+/// GSIs of the virtio devices, one each, in the order in which they are given out. First those that
+/// only the I/O APIC has; then ISA lines that nothing here is wired to. Not among them: the PIT (0),
+/// keyboard and mouse (1, 12), the cascade (2), COM1 (4), the RTC (8), the SCI (9) and the FPU (13).
+pub const VIRTIO_GSIS: [u32; VIRTIO_SLOTS] =
+    [16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 14, 15, 3];
 /// How many inputs KVM's I/O APIC has: GSIs 0 to 23.
 pub const IOAPIC_INPUTS: u32 = 24;
+
+// ---- virtio slots ---------------------------------------------------------------------------
+
+/// How many virtio devices a machine can have: what is left of the I/O APIC's 24 inputs, for an edge
+/// cannot be shared.
+pub const VIRTIO_SLOTS: usize = 16;
+/// The size of a virtio device's registers: a page, so that each could be mapped apart.
+pub const VIRTIO_SLOT_SIZE: u64 = PAGE;
+const _: () = assert!(VIRTIO.size() == VIRTIO_SLOTS as u64 * VIRTIO_SLOT_SIZE);
+
+/// Where a virtio device lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtioSlot {
+    /// Its registers.
+    pub gpa: Range,
+    /// Its interrupt, edge-triggered.
+    pub gsi: u32,
+}
+
+/// The slots in the order in which devices get them.
+pub fn virtio_slots() -> impl Iterator<Item = VirtioSlot> {
+    (0..).zip(VIRTIO_GSIS).map(|(number, gsi)| {
+        let start = VIRTIO.start + number * VIRTIO_SLOT_SIZE;
+        VirtioSlot { gpa: Range { start, end: start + VIRTIO_SLOT_SIZE }, gsi }
+    })
+}
 
 // ---- checks at compile time -----------------------------------------------------------------
 
@@ -228,6 +263,17 @@ mod tests {
             ram(5 * GIB),
             [Range { start: 0, end: 3 * GIB }, Range { start: 4 * GIB, end: 6 * GIB }]
         );
+    }
+
+    #[test]
+    fn virtio_slots_fill_their_window_and_have_interrupts_of_their_own() {
+        let slots: Vec<VirtioSlot> = virtio_slots().collect();
+        assert_eq!((slots.len(), slots[0].gpa.start), (VIRTIO_SLOTS, VIRTIO.start));
+        assert_eq!(slots[VIRTIO_SLOTS - 1].gpa.end, VIRTIO.end);
+        let mut gsis = VIRTIO_GSIS.to_vec();
+        gsis.extend([0, 1, 2, COM1_GSI, 8, SCI_GSI, 12, 13]);
+        gsis.sort_unstable();
+        assert_eq!(gsis, (0..IOAPIC_INPUTS).collect::<Vec<_>>());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use kvm_ioctls::VmFd;
+use kvm_ioctls::{IoEventAddress, VmFd};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -25,9 +25,11 @@ use super::devices::power::{Pm1Control, Pm1Event, ResetRegister};
 use super::devices::pvpanic::Pvpanic;
 use super::devices::rtc::Rtc;
 use super::devices::serial::SerialPort;
+use super::devices::virtio::VirtioDevice;
+use super::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use super::end::{End, EndSlot, Failure};
 use super::irq::{self, Line};
-use super::layout::{self, Ports};
+use super::layout::{self, Ports, VirtioSlot};
 use super::output::{GuestOutput, Output};
 use super::vcpu::{Shared, Vcpu};
 use super::{kvm, memory};
@@ -75,6 +77,7 @@ pub struct Machine {
     vcpus: Vec<Vcpu>,
     _vm: VmFd,
     shared: Arc<Shared>,
+    virtio: Transports,
     /// The serial port, if there is one.
     pub serial: Option<SerialLine>,
     /// How kernel and initrd came into memory.
@@ -82,7 +85,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds the machine that `plan` describes.
+    /// Builds the machine that `plan` describes, with these virtio devices in the first slots.
     ///
     /// # Errors
     /// Whatever the host lacks, or files that changed since the plan was made.
@@ -90,6 +93,7 @@ impl Machine {
         device: &Path,
         plan: &Plan,
         cpus: Cpus,
+        virtio: Vec<Box<dyn VirtioDevice>>,
         output: Option<&Output>,
         recorder: Arc<Recorder>,
     ) -> Result<Machine, Error> {
@@ -99,11 +103,13 @@ impl Machine {
         // (2) Memory.
         let memory = memory::allocate(plan.memory)?;
         recorder.reached(Phase::Memory);
+        let with_serial = output.is_some();
+        let slots: Vec<VirtioSlot> = layout::virtio_slots().take(virtio.len()).collect();
 
         // (3) and (4) are done by a thread of their own while KVM makes the VM: before Linux 6.14 that
         // waits for a grace period of RCU, as KVM moves a thread of its own to this process' cgroup.
         let (vm, loaded) = thread::scope(|scope| {
-            let fill = || fill_memory(&memory, plan, cpus.count(), output.is_some(), &recorder);
+            let fill = || fill_memory(&memory, plan, cpus.count(), with_serial, &slots, &recorder);
             let filler = thread::Builder::new().name("memory".into()).stack_size(STACK);
             let filler = filler.spawn_scoped(scope, fill);
             let vm = create_vm(&kvm, &memory, &recorder);
@@ -121,6 +127,7 @@ impl Machine {
                 insert_serial(&mut bus, &vm, output.for_guest(control.clone()), &recorder)
             })
             .transpose()?;
+        let virtio = insert_virtio(&mut bus, &vm, &memory, virtio, &slots)?;
 
         // (7) vCPUs: CPUID, MSRs, registers.
         let vcpus = create_vcpus(&kvm, &vm, cpus.count(), plan.entry)?;
@@ -128,7 +135,7 @@ impl Machine {
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
         let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
-        Ok(Machine { vcpus, _vm: vm, shared, serial, loaded })
+        Ok(Machine { vcpus, _vm: vm, shared, virtio, serial, loaded })
     }
 
     /// Puts one more device on the bus, on ports that the layout leaves free.
@@ -163,6 +170,11 @@ impl Machine {
             }
         }
         Ok(Threads::new(self.shared.control.clone(), handles))
+    }
+
+    /// Stops the devices, once the vCPUs have stopped: what the host has in hand is waited for.
+    pub fn stop_devices(&self) {
+        self.virtio.stop();
     }
 
     /// Where the end is declared.
@@ -216,13 +228,14 @@ fn fill_memory(
     plan: &Plan,
     cpus: u8,
     serial: bool,
+    virtio: &[VirtioSlot],
     recorder: &Recorder,
 ) -> Result<Loaded, Error> {
     // (3) Kernel and initrd into it.
     let loaded = load::load(memory, plan)?;
 
     // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
-    write_boot_data(memory, plan, cpus, serial)?;
+    write_boot_data(memory, plan, cpus, serial, virtio)?;
     recorder.reached(Phase::Loaded);
     Ok(loaded)
 }
@@ -232,6 +245,7 @@ fn write_boot_data(
     plan: &Plan,
     cpus: u8,
     serial: bool,
+    virtio: &[VirtioSlot],
 ) -> Result<(), GuestMemoryError> {
     let cmdline = plan.cmdline.as_bytes_with_nul();
     memory.write_slice(cmdline, GuestAddress(layout::CMDLINE.start))?;
@@ -240,8 +254,8 @@ fn write_boot_data(
         Entry::Linux64(_) => zero_page::write(memory, plan)?,
         Entry::Real(_) => {}
     }
-    acpi::write(memory, cpus, serial)?;
-    mp_table::write(memory, cpus)?;
+    acpi::write(memory, cpus, serial, virtio)?;
+    mp_table::write(memory, cpus, virtio)?;
     registers::write_tables(memory, plan.entry)
 }
 
@@ -270,6 +284,50 @@ fn insert_serial(
     let port = Arc::new(Mutex::new(port));
     bus.insert_shared(layout::COM1, port.clone());
     Ok(SerialLine { port, room })
+}
+
+/// The virtio devices, which stop working when this is dropped.
+struct Transports(Vec<Arc<Transport>>);
+
+impl Transports {
+    fn stop(&self) {
+        for transport in &self.0 {
+            transport.stop();
+        }
+    }
+}
+
+impl Drop for Transports {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Puts each device into its slot: on the bus, its interrupt on its GSI, and the bell of each queue
+/// on QueueNotify, so that a kick is dealt with in the host's kernel.
+fn insert_virtio(
+    bus: &mut Bus,
+    vm: &VmFd,
+    memory: &GuestMemoryMmap,
+    devices: Vec<Box<dyn VirtioDevice>>,
+    slots: &[VirtioSlot],
+) -> Result<Transports, Error> {
+    let mut transports = Vec::new();
+    for (device, slot) in devices.into_iter().zip(slots) {
+        let transport = Transport::new(device, memory.clone())
+            .map_err(|error| Error::Resources("file descriptors", error))?;
+        vm.register_irqfd(transport.interrupt().line(), slot.gsi)
+            .map_err(|error| kvm::Error::Call("connect an interrupt line", error))?;
+        let bell = IoEventAddress::Mmio(slot.gpa.start + QUEUE_NOTIFY);
+        for (index, kick) in (0_u32..).zip(transport.kicks()) {
+            vm.register_ioevent(kick, &bell, index)
+                .map_err(|error| kvm::Error::Call("connect a queue's bell", error))?;
+        }
+        let transport = Arc::new(transport);
+        bus.insert_mapped(slot.gpa, transport.clone());
+        transports.push(transport);
+    }
+    Ok(Transports(transports))
 }
 
 fn create_vcpus(

@@ -97,6 +97,7 @@ pub fn run(
         machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
     }
     let exits = threads.stop();
+    machine.stop_devices();
     recorder.reached(Phase::End);
     let end = machine.end().take().unwrap_or(End::Quit);
     Ok(Outcome { end, exits, unclaimed: machine.unclaimed(), loaded: machine.loaded })

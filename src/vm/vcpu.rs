@@ -40,7 +40,7 @@ const RFLAGS_IF: u64 = 1 << 9;
 
 /// What every vCPU thread shares.
 pub struct Shared {
-    /// The ports.
+    /// The devices.
     pub bus: Bus,
     /// Guest memory; also keeps it mapped for as long as a vCPU can run.
     pub memory: GuestMemoryMmap,
@@ -146,7 +146,7 @@ impl Vcpu {
         let id = self.id;
         match exit::enter(&mut self.fd) {
             // No device lives in RAM: KVM found no page there to read or write.
-            Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa) if shared.is_ram(gpa) => {
+            Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa, _) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))
             }
             Exit::PortIn(port, size, data) => {
@@ -166,8 +166,8 @@ impl Vcpu {
                 shared.bus.mmio_read(gpa, data);
                 (Reason::MmioRead, None)
             }
-            Exit::MmioWrite(gpa) => {
-                shared.bus.mmio_write(gpa);
+            Exit::MmioWrite(gpa, data) => {
+                shared.bus.mmio_write(gpa, data);
                 (Reason::MmioWrite, None)
             }
             Exit::Interrupted => {

@@ -153,8 +153,8 @@ impl Guest {
         let cpus = self.cpus.to_string().parse().unwrap();
         let recorder = Arc::new(Recorder::start_now());
         let device = Path::new(kvm::DEVICE);
-        let mut machine =
-            Machine::build(device, &self.plan(), cpus, output, recorder).expect("machine");
+        let mut machine = Machine::build(device, &self.plan(), cpus, Vec::new(), output, recorder)
+            .expect("machine");
         let record = Arc::default();
         machine.insert_device(PROBE, Probe(Arc::clone(&record)));
         Some((machine, record))

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Args, timing};
+use super::{Args, devices, timing};
 use crate::cli::{FAILED, say};
 use crate::trace::boot::Recorder;
 use crate::vm::boot::plan::Plan;
 use crate::vm::console::Console;
+use crate::vm::devices::virtio::block::backing::Backing;
 use crate::vm::end::End;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
@@ -21,6 +22,7 @@ pub(super) fn run(
     args: &Args,
     boot: &Boot,
     mut plan: Plan,
+    mut disks: Vec<Backing>,
     recorder: Recorder,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let recorder = Arc::new(recorder);
@@ -30,12 +32,14 @@ pub(super) fn run(
     let outcome = loop {
         let device = Path::new(kvm::DEVICE);
         let output = console.output();
-        let machine = Machine::build(device, &plan, boot.cpus, output, recorder.clone())?;
+        let virtio = devices::build(boot, disks)?;
+        let machine = Machine::build(device, &plan, boot.cpus, virtio, output, recorder.clone())?;
         let outcome = session::run(machine, &mut console, &signals, &recorder)?;
         if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {
             break outcome;
         }
         plan = super::plan(boot)?;
+        disks = devices::open_disks(boot)?;
     };
     session::finish(&console, &signals, &outcome.end);
     // Messages come after the guest's last line, on a terminal that is the caller's again.

@@ -47,6 +47,11 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     if let Serial::Path(path) = &boot.serial {
         session.writable.push(path.clone());
     }
+    for disk in &boot.disks {
+        check_is_no_device(&disk.path)?;
+        let files = if disk.read_only { &mut session.inputs } else { &mut session.writable };
+        files.push(disk.path.clone());
+    }
     if args.count_instructions {
         session.machine = Machine::counting();
     }
@@ -73,6 +78,15 @@ fn check_is_file(initrd: &Path) -> Result<(), String> {
     Err(format!("initrd {name}: it is a pipe, which the testbed cannot read: write it to a file"))
 }
 
+/// The testbed has other devices than this host.
+fn check_is_no_device(disk: &Path) -> Result<(), String> {
+    if disk.is_file() {
+        return Ok(());
+    }
+    let name = disk.display();
+    Err(format!("disk {name}: it is a device, which the testbed does not have: give a file"))
+}
+
 /// The command inside the testbed: this one, with everything decided.
 fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![testbed::PROGRAM.into(), "boot".into()];
@@ -90,6 +104,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
         Serial::Off => option("--serial", "off".into()),
         Serial::Path(path) => option("--serial", path.clone().into()),
     }
+    for disk in &boot.disks {
+        option("--disk", disk.to_argument());
+    }
     if boot.on_reboot == OnReboot::Restart {
         option("--on-reboot", "restart".into());
     }
@@ -98,6 +115,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if args.timing || args.count_instructions {
         argv.push("--timing".into());
+    }
+    if boot.rng {
+        argv.push("--rng".into());
     }
     if args.json {
         argv.push("--json".into());

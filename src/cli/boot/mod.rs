@@ -14,9 +14,11 @@ use crate::host;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
+use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
-use crate::workload::{Boot, Cmdline, Cpus, MemorySize, OnReboot, Serial};
+use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial};
 
+mod devices;
 mod here;
 mod in_testbed;
 mod timing;
@@ -40,6 +42,7 @@ Examples:
   duplex boot --cmdline 'console=ttyS0 quiet duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
   duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
+  duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
@@ -61,6 +64,18 @@ pub(super) struct Args {
     /// How much memory: in bytes, or with K, M, G or T; at least 32M
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
+    /// A disk: a raw image file or block device, which the guest sees as /dev/vda, vdb and so on.
+    /// Options: ro; id=TEXT (its serial number); queues=N (1 to 16); rate=SIZE and iops=N (limits a
+    /// second); engine=io_uring|threads. A comma in the path is written twice. Can be given again
+    #[arg(
+        long = "disk",
+        value_name = "PATH[,OPTION]…",
+        value_parser = OsStringValueParser::new().try_map(Disk::try_from)
+    )]
+    disks: Vec<Disk>,
+    /// Give the guest a source of entropy
+    #[arg(long)]
+    rng: bool,
     /// Where the serial console leads: stdio, off, or a file that its output is written to
     #[arg(long, value_name = "stdio|off|PATH", default_value = "stdio")]
     serial: Serial,
@@ -95,6 +110,8 @@ enum BootError {
     Misfit(PathBuf, #[source] plan::Misfit),
     #[error(transparent)]
     Plan(plan::Error),
+    #[error(transparent)]
+    Disk(#[from] backing::Error),
     #[error(
         "--serial {}: that is the file of the {}, which the console would overwrite: give another",
         .0.display(), .1
@@ -109,13 +126,16 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn E
     check_serial(&boot)?;
     // Whatever is wrong with the files is said here, before any machine starts.
     let plan = plan(&boot)?;
+    let disks = devices::open_disks(&boot)?;
     recorder.reached(Phase::Planned);
     if let Some(reason) = in_testbed::reason(args.testbed, args.count_instructions) {
         // The plan holds the files open; the testbed opens them itself.
         drop(plan);
+        // The disks stay open, and so locked: locks do not reach from the testbed to this host.
+        let _locked = disks;
         return in_testbed::run(args, &boot, &reason);
     }
-    here::run(args, &boot, plan, recorder)
+    here::run(args, &boot, plan, disks, recorder)
 }
 
 /// The guest that the arguments ask for.
@@ -132,7 +152,8 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     };
     let serial = args.serial.clone();
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
-    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot })
+    let (disks, rng) = (args.disks.clone(), args.rng);
+    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, rng })
 }
 
 /// Refuses to write the console over the files that the guest is made of.
@@ -141,7 +162,9 @@ fn check_serial(boot: &Boot) -> Result<(), BootError> {
     let inode = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
     let Some(serial) = inode(path) else { return Ok(()) };
     let overwrites = |file: &Path| inode(file) == Some(serial);
-    let victim = if overwrites(&boot.kernel) {
+    let victim = if boot.disks.iter().any(|disk| overwrites(&disk.path)) {
+        "disk"
+    } else if overwrites(&boot.kernel) {
         "kernel"
     } else if boot.initrd.as_deref().is_some_and(overwrites) {
         "initrd"
@@ -167,8 +190,11 @@ fn plan(boot: &Boot) -> Result<Plan, BootError> {
     let kernel = Kernel::open(&boot.kernel)
         .map_err(|error| BootError::Kernel(boot.kernel.clone(), error))?;
     let cmdline = boot.cmdline.clone();
-    Plan::new(kernel, boot.initrd.as_deref(), cmdline, boot.memory).map_err(|error| match error {
-        plan::Error::Kernel(misfit) => BootError::Misfit(boot.kernel.clone(), misfit),
-        other => BootError::Plan(other),
+    let virtio = devices::count(boot);
+    Plan::new(kernel, boot.initrd.as_deref(), cmdline, boot.memory, virtio).map_err(|error| {
+        match error {
+            plan::Error::Kernel(misfit) => BootError::Misfit(boot.kernel.clone(), misfit),
+            other => BootError::Plan(other),
+        }
     })
 }

@@ -19,7 +19,7 @@ use super::mp_table;
 use crate::vm::devices::power::{RESET_VALUE, S5_SLEEP_TYPE};
 use crate::vm::layout::{
     ACPI_RESET, ACPI_TABLES, COM1, COM1_GSI, IOAPIC, LOCAL_APIC, PM1_CONTROL, PM1_EVENT, PVPANIC,
-    Ports, RTC, SCI_GSI,
+    Ports, RTC, SCI_GSI, VirtioSlot,
 };
 
 const OEM_ID: [u8; 6] = *b"DUPLEX";
@@ -39,11 +39,16 @@ const NO_C3: u16 = 1001;
 /// CMOS register that holds the century.
 const CENTURY: u8 = 0x32;
 
-/// Writes all tables for a machine with `cpus` processors.
+/// Writes all tables for a machine with `cpus` processors and virtio devices in `virtio`.
 ///
 /// # Errors
 /// Only where guest memory is smaller than the layout says.
-pub fn write(memory: &GuestMemoryMmap, cpus: u8, serial: bool) -> Result<(), GuestMemoryError> {
+pub fn write(
+    memory: &GuestMemoryMmap,
+    cpus: u8,
+    serial: bool,
+    virtio: &[VirtioSlot],
+) -> Result<(), GuestMemoryError> {
     // The RSDP comes first, where its address is known, and is written last.
     let mut next = ACPI_TABLES.start + TABLE_ALIGNMENT;
     let mut append = |table: &dyn Aml| {
@@ -54,7 +59,7 @@ pub fn write(memory: &GuestMemoryMmap, cpus: u8, serial: bool) -> Result<(), Gue
         memory.write_slice(&bytes, GuestAddress(at)).map(|()| at)
     };
     let facs = append(&FACS::new())?;
-    let dsdt = append(&dsdt(serial))?;
+    let dsdt = append(&dsdt(serial, virtio))?;
     let fadt = append(&fadt(facs, dsdt).finalize())?;
     let madt = append(&madt(cpus))?;
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
@@ -113,7 +118,7 @@ fn madt(cpus: u8) -> MADT {
 }
 
 /// Differentiated System Description Table: the devices, in AML.
-fn dsdt(serial: bool) -> Sdt {
+fn dsdt(serial: bool, virtio: &[VirtioSlot]) -> Sdt {
     let mut body = Vec::new();
     sleep_state(&mut body);
     if serial {
@@ -121,6 +126,9 @@ fn dsdt(serial: bool) -> Sdt {
     }
     device(&mut body, "RTC_", &aml::EISAName::new("PNP0B00"), RTC, None);
     device(&mut body, "PEVT", &"QEMU0001", PVPANIC, None);
+    for (uid, slot) in (0..).zip(virtio) {
+        virtio_device(&mut body, uid, *slot);
+    }
     let header_length = 36;
     let mut dsdt =
         Sdt::new(*b"DSDT", header_length, DSDT_REVISION, OEM_ID, OEM_TABLE_ID, OEM_REVISION);
@@ -149,7 +157,23 @@ fn device(body: &mut Vec<u8>, name: &str, id: &dyn Aml, ports: Ports, gsi: Optio
         .to_aml_bytes(body);
 }
 
-/// The controllers' addresses lie below 4 GiB.
+/// A virtio device with its registers and its interrupt: an edge, as an irqfd gives. `_CCA` says that
+/// it sees what the processors' caches hold.
+fn virtio_device(body: &mut Vec<u8>, uid: u8, slot: VirtioSlot) {
+    let size = u32::try_from(slot.gpa.size()).unwrap_or(0);
+    let registers = aml::Memory32Fixed::new(true, low(slot.gpa.start), size);
+    let interrupt = aml::Interrupt::new(true, true, false, false, slot.gsi);
+    let resources = aml::ResourceTemplate::new(vec![&registers, &interrupt]);
+    let hid = aml::Name::new("_HID".into(), &"LNRO0005");
+    let uid_name = aml::Name::new("_UID".into(), &uid);
+    let coherent = aml::Name::new("_CCA".into(), &aml::ONE);
+    let crs = aml::Name::new("_CRS".into(), &resources);
+    let name = format!("VR{uid:02X}");
+    let device = aml::Device::new(name.as_str().into(), vec![&hid, &uid_name, &coherent, &crs]);
+    aml::Scope::new("_SB_".into(), vec![&device]).to_aml_bytes(body);
+}
+
+/// The controllers' and devices' addresses lie below 4 GiB.
 fn low(address: u64) -> u32 {
     u32::try_from(address).unwrap_or(u32::MAX)
 }

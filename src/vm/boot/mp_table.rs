@@ -3,7 +3,7 @@
 
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
-use crate::vm::layout::{EBDA, IOAPIC, IOAPIC_INPUTS, LOCAL_APIC};
+use crate::vm::layout::{EBDA, IOAPIC, IOAPIC_INPUTS, LOCAL_APIC, VirtioSlot};
 
 const FLOATING_POINTER_SIZE: usize = 16;
 const HEADER_SIZE: usize = 44;
@@ -26,15 +26,22 @@ const INT: u8 = 0;
 const NMI: u8 = 1;
 const EXT_INT: u8 = 3;
 const ISA_BUS: u8 = 0;
+/// ISA's lines. A virtio device's line may lie behind them: Linux takes it on the same bus, and as
+/// edge-triggered and active high, as it is.
 const ISA_LINES: u8 = 16;
 const EVERY_LOCAL_APIC: u8 = 0xFF;
 
-/// Writes the floating pointer structure and the table behind it.
+/// Writes the floating pointer structure and the table behind it, for a machine with `cpus`
+/// processors and virtio devices in `virtio`.
 ///
 /// # Errors
 /// Only where guest memory is smaller than the layout says.
-pub fn write(memory: &GuestMemoryMmap, cpus: u8) -> Result<(), GuestMemoryError> {
-    memory.write_slice(&table(cpus), GuestAddress(EBDA.start))
+pub fn write(
+    memory: &GuestMemoryMmap,
+    cpus: u8,
+    virtio: &[VirtioSlot],
+) -> Result<(), GuestMemoryError> {
+    memory.write_slice(&table(cpus, virtio), GuestAddress(EBDA.start))
 }
 
 /// The I/O APIC's id: the first that no processor has.
@@ -42,8 +49,8 @@ pub fn ioapic_id(cpus: u8) -> u8 {
     cpus
 }
 
-fn table(cpus: u8) -> Vec<u8> {
-    let entries = entries(cpus);
+fn table(cpus: u8, virtio: &[VirtioSlot]) -> Vec<u8> {
+    let entries = entries(cpus, virtio);
     let mut table = Vec::with_capacity(HEADER_SIZE + entries.iter().map(Vec::len).sum::<usize>());
     table.extend(b"PCMP");
     let length = HEADER_SIZE + entries.iter().map(Vec::len).sum::<usize>();
@@ -68,7 +75,7 @@ fn table(cpus: u8) -> Vec<u8> {
     pointer
 }
 
-fn entries(cpus: u8) -> Vec<Vec<u8>> {
+fn entries(cpus: u8, virtio: &[VirtioSlot]) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
     for apic_id in 0..cpus {
         let flags = if apic_id == 0 { CPU_ENABLED | CPU_BOOTSTRAP } else { CPU_ENABLED };
@@ -84,7 +91,8 @@ fn entries(cpus: u8) -> Vec<Vec<u8>> {
     let mut entry = vec![ENTRY_IOAPIC, ioapic, IOAPIC_VERSION, IOAPIC_ENABLED];
     entry.extend(low(IOAPIC.start));
     entries.push(entry);
-    for line in 0..ISA_LINES {
+    let devices = virtio.iter().filter_map(|slot| u8::try_from(slot.gsi).ok());
+    for line in (0..ISA_LINES).chain(devices.filter(|line| *line >= ISA_LINES)) {
         // Polarity and trigger as the bus has them; KVM wires GSI n to I/O APIC input n.
         entries.push(vec![ENTRY_IO_INTERRUPT, INT, 0, 0, ISA_BUS, line, ioapic, line]);
     }
@@ -111,7 +119,12 @@ fn low(address: u64) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::layout::virtio_slots;
     use crate::workload::MAX_CPUS;
+
+    fn all() -> Vec<VirtioSlot> {
+        virtio_slots().collect()
+    }
 
     fn sum(bytes: &[u8]) -> u8 {
         bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
@@ -120,14 +133,14 @@ mod tests {
     #[test]
     fn fits_the_ebda_with_every_number_of_cpus() {
         for cpus in 1..=MAX_CPUS {
-            assert!(table(cpus).len() as u64 <= EBDA.size(), "{cpus} CPUs");
+            assert!(table(cpus, &all()).len() as u64 <= EBDA.size(), "{cpus} CPUs");
         }
     }
 
     #[test]
     fn checksums_add_up_to_zero() {
         for cpus in [1, 2, MAX_CPUS] {
-            let table = table(cpus);
+            let table = table(cpus, &all());
             assert_eq!(sum(&table[..FLOATING_POINTER_SIZE]), 0);
             assert_eq!(sum(&table[FLOATING_POINTER_SIZE..]), 0);
         }
@@ -135,8 +148,10 @@ mod tests {
 
     #[test]
     fn the_header_counts_its_entries() {
-        let table = table(4);
-        let count = u16::from_le_bytes(table[16 + 34..16 + 36].try_into().unwrap());
-        assert_eq!(count, 4 + 1 + 1 + 16 + 2);
+        for (virtio, lines) in [(&[][..], 16), (&all()[..3], 19), (&all()[..], 24)] {
+            let table = table(4, virtio);
+            let count = u16::from_le_bytes(table[16 + 34..16 + 36].try_into().unwrap());
+            assert_eq!(count, 4 + 1 + 1 + lines + 2);
+        }
     }
 }

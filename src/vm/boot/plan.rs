@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::bzimage::{self, BzImage};
 use super::initrd::{self, Initrd};
 use super::kernel::{Format, Kernel};
-use crate::vm::layout::{self, CMDLINE, FIRST_MAPPED, Range};
+use crate::vm::layout::{self, CMDLINE, FIRST_MAPPED, Range, VirtioSlot};
 use crate::workload::{Cmdline, MemorySize};
 
 /// Linux's COMMAND_LINE_SIZE on x86, less the NUL: the longest line that an ELF kernel takes.
@@ -100,6 +100,12 @@ pub enum Error {
     /// An initrd that cannot be read or placed.
     #[error("initrd {}: {}", .0.display(), .1)]
     Initrd(PathBuf, #[source] initrd::Error),
+    /// More devices than the machine has places for.
+    #[error(
+        "{0} disks and other virtio devices are more than a machine has interrupts for: give at \
+         most {most}", most = layout::VIRTIO_SLOTS
+    )]
+    TooManyDevices(usize),
     /// Longer than the kernel takes.
     #[error(
         "the kernel command line has {length} bytes and this kernel takes at most {limit}: shorten \
@@ -114,7 +120,8 @@ pub enum Error {
 }
 
 impl Plan {
-    /// Decides where kernel, initrd and command line go in a guest with `memory`.
+    /// Decides where kernel, initrd and command line go in a guest with `memory` and so many virtio
+    /// devices, which the command line announces.
     ///
     /// # Errors
     /// Whatever does not fit or does not go together.
@@ -123,7 +130,9 @@ impl Plan {
         initrd: Option<&Path>,
         cmdline: Cmdline,
         memory: MemorySize,
+        virtio: usize,
     ) -> Result<Plan, Error> {
+        let cmdline = announce(&cmdline, virtio)?;
         let ram = layout::ram(memory.bytes());
         let Kernel { file, format } = kernel;
         let (pieces, written, entry, taken, setup_header) = match format {
@@ -166,6 +175,18 @@ impl Plan {
     }
 }
 
+/// Adds the words by which Linux finds virtio devices without ACPI (its option
+/// VIRTIO_MMIO_CMDLINE_DEVICES). Kernels without that option overlook them.
+fn announce(cmdline: &Cmdline, virtio: usize) -> Result<Cmdline, Error> {
+    if virtio > layout::VIRTIO_SLOTS {
+        return Err(Error::TooManyDevices(virtio));
+    }
+    let words = layout::virtio_slots().take(virtio).map(|VirtioSlot { gpa, gsi }| {
+        format!("virtio_mmio.device={}K@{:#x}:{gsi}", gpa.size() / layout::KIB, gpa.start)
+    });
+    Ok(cmdline.with_words(&words.collect::<Vec<_>>().join(" ")))
+}
+
 fn check_in_ram(segments: &[Range], ram: &[Range], memory: MemorySize) -> Result<(), Misfit> {
     match segments.iter().find(|segment| !ram.iter().any(|ram| ram.contains(**segment))) {
         Some(&segment) if segment.overlaps(layout::MMIO_HOLE) => {
@@ -198,7 +219,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(kernel).unwrap();
         let kernel = Kernel::from_file(file).map_err(|error| error.to_string()).unwrap();
-        Plan::new(kernel, None, cmdline.parse().unwrap(), memory.parse().unwrap())
+        Plan::new(kernel, None, cmdline.parse().unwrap(), memory.parse().unwrap(), 0)
     }
 
     fn elf_at(start: u64) -> Vec<u8> {
@@ -226,6 +247,16 @@ mod tests {
         assert_eq!(entry(Elf::kernel(vec![0xF4])).unwrap(), Entry::Linux64(start));
         let pvh = entry(Elf::pvh(vec![0xF4])).unwrap();
         assert_eq!(pvh, Entry::Pvh(u32::try_from(start).unwrap()));
+    }
+
+    #[test]
+    fn devices_are_announced_up_to_the_last_place() {
+        let announced = |virtio| announce(&"quiet -- sh".parse().unwrap(), virtio);
+        assert_eq!(announced(0).unwrap().as_os_str(), "quiet -- sh");
+        let expected = "quiet virtio_mmio.device=4K@0xd0000000:16 -- sh";
+        assert_eq!(announced(1).unwrap().as_os_str(), expected);
+        assert!(announced(layout::VIRTIO_SLOTS).is_ok());
+        assert!(matches!(announced(17), Err(Error::TooManyDevices(17))));
     }
 
     #[test]

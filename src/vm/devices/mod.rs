@@ -8,6 +8,7 @@ pub mod power;
 pub mod pvpanic;
 pub mod rtc;
 pub mod serial;
+pub mod virtio;
 
 /// What a write to a device asks of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,15 @@ pub enum Action {
     PowerOff,
     /// The guest reports that it has panicked.
     Panic,
+}
+
+/// A device in the MMIO window. Shared by all vCPUs: it locks what it must, and no more.
+pub trait MmioDevice: Send + Sync {
+    /// Fills `data`, one access of 1, 2, 4 or 8 bytes, from the registers at `offset`.
+    fn read(&self, offset: u64, data: &mut [u8]);
+
+    /// Takes `data`, one access of 1, 2, 4 or 8 bytes, into the registers at `offset`.
+    fn write(&self, offset: u64, data: &[u8]);
 }
 
 /// A device on the port bus.

@@ -1,0 +1,255 @@
+//! A split virtqueue as a device sees it (virtio 1.2, section 2.7).
+//!
+//! The rings are the crate virtio-queue's; this adds what it leaves to its callers. It ends a chain
+//! silently where a descriptor is bad; takes a readable buffer after a writable one, indirect tables
+//! that were not negotiated, and a head beyond the table; and knows nothing of
+//! VIRTQ_AVAIL_F_NO_INTERRUPT. Here each is a [`QueueError`] (or obeyed), and an error ends the
+//! queue's work until the driver resets the device.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use thiserror::Error;
+use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::chain::{Chain, Table};
+use super::interrupt::Interrupt;
+
+/// VIRTQ_AVAIL_F_NO_INTERRUPT (section 2.7.6).
+const NO_INTERRUPT: u16 = 1;
+
+/// What a driver did wrong with a queue. It breaks the queue: the device needs a reset.
+#[derive(Debug, Error)]
+pub enum QueueError {
+    /// A size that no queue has.
+    #[error("its size is {0}, which is no power of two from 1 to {1}")]
+    Size(u32, u16),
+    /// A ring where no driver may put one.
+    #[error("{0} at {1:#x} is not aligned")]
+    Misaligned(&'static str, u64),
+    /// A ring or table where the guest has no memory.
+    #[error("{0} at {1:#x} does not lie in memory altogether")]
+    Outside(&'static str, u64),
+    /// More available than there are descriptors, a ring at zero, or the like.
+    #[error("its rings are broken: {0}")]
+    Ring(#[from] virtio_queue::Error),
+    /// A link, or the available ring, that leads out of the table.
+    #[error("descriptor {0} is not in the table of {1}")]
+    NoSuchDescriptor(u32, u32),
+    /// More descriptors than the table has.
+    #[error("the chain at {0} loops")]
+    Loop(u16),
+    /// More than 4 GiB.
+    #[error("the chain at {0} has more than 4 GiB")]
+    TooManyBytes(u16),
+    /// A buffer to read behind one to write.
+    #[error("the chain at {0} has a readable buffer after a writable one")]
+    Order(u16),
+    /// A table in a table.
+    #[error("the chain at {0} has an indirect table in an indirect table")]
+    NestedIndirect(u16),
+    /// A table and a next descriptor.
+    #[error("the chain at {0} goes on after its indirect table")]
+    IndirectWithNext(u16),
+    /// A table of no or too many descriptors, or of a part of one.
+    #[error("the chain at {0} has an indirect table of {1} bytes")]
+    IndirectSize(u16, u32),
+    /// A table although the driver did not accept the feature.
+    #[error("the chain at {0} has an indirect table, which was not negotiated")]
+    IndirectNotNegotiated(u16),
+    /// What the device must answer has no place in the chain.
+    #[error("the chain at {0} has no room for the answer")]
+    NoRoom(u16),
+}
+
+/// Where a driver put a queue: what it wrote into the registers, unchecked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// How many descriptors.
+    pub size: u32,
+    /// The descriptor table (virtio 1.2: descriptor area).
+    pub descriptors: u64,
+    /// The available ring (driver area).
+    pub available: u64,
+    /// The used ring (device area).
+    pub used: u64,
+}
+
+impl Rings {
+    /// A queue on these rings, after all checks that can be made before the first request.
+    fn queue(
+        self,
+        max_size: u16,
+        features: u64,
+        memory: &GuestMemoryMmap,
+    ) -> Result<Queue, QueueError> {
+        let size = u16::try_from(self.size)
+            .ok()
+            .filter(|size| size.is_power_of_two() && *size <= max_size)
+            .ok_or(QueueError::Size(self.size, max_size))?;
+        let mut queue = Queue::new(max_size)?;
+        queue.try_set_size(size)?;
+        let (descriptors, available, used) = (self.descriptors, self.available, self.used);
+        queue
+            .try_set_desc_table_address(GuestAddress(descriptors))
+            .map_err(|_| QueueError::Misaligned("the descriptor table", descriptors))?;
+        queue
+            .try_set_avail_ring_address(GuestAddress(available))
+            .map_err(|_| QueueError::Misaligned("the available ring", available))?;
+        queue
+            .try_set_used_ring_address(GuestAddress(used))
+            .map_err(|_| QueueError::Misaligned("the used ring", used))?;
+        let entries = usize::from(size);
+        for (name, start, bytes) in [
+            ("the descriptor table", descriptors, 16 * entries),
+            ("the available ring", available, 6 + 2 * entries),
+            ("the used ring", used, 6 + 8 * entries),
+        ] {
+            if !memory.check_range(GuestAddress(start), bytes) {
+                return Err(QueueError::Outside(name, start));
+            }
+        }
+        queue.set_event_idx(has(features, VIRTIO_RING_F_EVENT_IDX));
+        queue.set_ready(true);
+        Ok(queue)
+    }
+}
+
+/// Whether `features` has the bit of this number.
+pub fn has(features: u64, bit: u32) -> bool {
+    features.checked_shr(bit).unwrap_or(0) & 1 != 0
+}
+
+/// A queue that a driver has made ready, with the bell that it rings and the interrupt that answers.
+pub struct Virtqueue {
+    index: u16,
+    ring: Queue,
+    memory: GuestMemoryMmap,
+    kick: EventFd,
+    interrupt: Arc<Interrupt>,
+    indirect: bool,
+}
+
+impl Virtqueue {
+    /// Checks what the driver wrote into the registers.
+    ///
+    /// # Errors
+    /// Rings where none may be.
+    pub fn new(
+        index: u16,
+        max_size: u16,
+        rings: Rings,
+        features: u64,
+        memory: GuestMemoryMmap,
+        kick: EventFd,
+        interrupt: Arc<Interrupt>,
+    ) -> Result<Virtqueue, QueueError> {
+        let ring = rings.queue(max_size, features, &memory)?;
+        let indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC);
+        Ok(Virtqueue { index, ring, memory, kick, interrupt, indirect })
+    }
+
+    /// Which of the device's queues it is.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// How many descriptors it has.
+    pub fn size(&self) -> u16 {
+        self.ring.size()
+    }
+
+    /// Becomes readable when the driver has made buffers available.
+    pub fn kick(&self) -> &EventFd {
+        &self.kick
+    }
+
+    /// The guest's memory.
+    pub fn memory(&self) -> &GuestMemoryMmap {
+        &self.memory
+    }
+
+    /// Takes the next chain that the driver has made available. `false`: there is none.
+    ///
+    /// # Errors
+    /// A ring or a chain that is broken. Nothing more must be taken from this queue then.
+    pub fn pop(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
+        let next = self.ring.iter(&self.memory)?.next();
+        let Some(head) = next.map(|chain| chain.head_index()) else { return Ok(false) };
+        let table =
+            Table { start: GuestAddress(self.ring.desc_table()), entries: self.ring.size().into() };
+        chain.read(&self.memory, table, head, self.indirect)?;
+        Ok(true)
+    }
+
+    /// Gives a chain back, with how many bytes were written into it. Tells the driver nothing yet:
+    /// several can be told at once by [`Virtqueue::notify`].
+    ///
+    /// # Errors
+    /// None that a queue which was checked could have.
+    pub fn push(&mut self, head: u16, written: u32) -> Result<(), QueueError> {
+        Ok(self.ring.add_used(&self.memory, head, written)?)
+    }
+
+    /// Interrupts the driver if it wants to know of what was given back.
+    ///
+    /// # Errors
+    /// As [`Virtqueue::push`].
+    pub fn notify(&mut self) -> Result<(), QueueError> {
+        let wanted = if self.ring.event_idx_enabled() {
+            self.ring.needs_notification(&self.memory)?
+        } else {
+            // What was given back must be there before the driver's wish is read: it looks for
+            // buffers once more after it has changed its mind.
+            fence(Ordering::SeqCst);
+            let flags = GuestAddress(self.ring.avail_ring());
+            let flags: u16 = self
+                .memory
+                .load(flags, Ordering::Relaxed)
+                .map_err(virtio_queue::Error::GuestMemory)?;
+            u16::from_le(flags) & NO_INTERRUPT == 0
+        };
+        if wanted {
+            self.interrupt.buffers_used();
+        }
+        Ok(())
+    }
+
+    /// Asks the driver for a kick when it makes more available. `true`: there is more already, and
+    /// no kick may come for it.
+    ///
+    /// # Errors
+    /// As [`Virtqueue::push`].
+    pub fn enable_kicks(&mut self) -> Result<bool, QueueError> {
+        Ok(self.ring.enable_notification(&self.memory)?)
+    }
+
+    /// Tells the driver that no kicks are needed: the queue is being looked at anyway.
+    ///
+    /// # Errors
+    /// As [`Virtqueue::push`].
+    pub fn disable_kicks(&mut self) -> Result<(), QueueError> {
+        Ok(self.ring.disable_notification(&self.memory)?)
+    }
+
+    /// Takes the kicks that have come, before the queue is looked at.
+    pub fn take_kicks(&self) {
+        // Only a wake-up: how often it was rung does not matter.
+        let _ = self.kick.read();
+    }
+
+    /// Rings its own bell: there is more to do, but others come first.
+    pub fn kick_self(&self) {
+        // The counter cannot overflow: whoever is kicked empties it.
+        let _ = self.kick.write(1);
+    }
+
+    /// Says that the driver broke this queue: the device needs a reset.
+    pub fn broken(&self, error: &QueueError) {
+        log::debug!("virtio: queue {} is broken: {error}", self.index);
+        self.interrupt.needs_reset();
+    }
+}
