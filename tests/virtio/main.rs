@@ -9,11 +9,13 @@ mod driver;
 mod entropy;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
+mod guest_sockets;
 mod hostile_queues;
 mod hostile_registers;
 mod queues;
 mod requests;
 mod resets;
+mod sockets;
 
 use proptest::prelude::*;
 
