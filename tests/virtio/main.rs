@@ -12,6 +12,7 @@ mod fuzz;
 mod guest_sockets;
 mod hostile_queues;
 mod hostile_registers;
+mod hostile_sockets;
 mod queues;
 mod requests;
 mod resets;
