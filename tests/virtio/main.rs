@@ -2,6 +2,7 @@
 //! threads, without KVM.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod balloon;
 mod block_devices;
 mod broken_files;
 mod disk;
