@@ -19,3 +19,4 @@ pub mod reclaim;
 pub mod report;
 pub mod session;
 pub mod vcpu;
+mod watch;
