@@ -15,6 +15,7 @@ pub mod layout;
 pub mod machine;
 pub mod memory;
 pub mod output;
+pub mod reclaim;
 pub mod report;
 pub mod session;
 pub mod vcpu;
