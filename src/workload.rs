@@ -34,6 +34,8 @@ pub struct Boot {
     pub memory: MemorySize,
     /// Where the serial console leads.
     pub serial: Serial,
+    /// Where hvc0, the console that is a virtio device, leads.
+    pub hvc: Serial,
     /// What a reset by the guest does.
     pub on_reboot: OnReboot,
     /// Its disks, in order.
@@ -42,6 +44,8 @@ pub struct Boot {
     pub rng: bool,
     /// Its sockets to the host.
     pub vsock: Option<Vsock>,
+    /// Whether memory that it has no use for goes back to the host.
+    pub balloon: bool,
 }
 
 /// What was wrong with a value on the command line.
@@ -220,12 +224,12 @@ impl TryFrom<OsString> for Cmdline {
     }
 }
 
-/// Where the serial console leads.
+/// Where a console leads: the serial one, or hvc0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serial {
     /// To the caller's stdin and stdout.
     Stdio,
-    /// Nowhere: there is no serial port.
+    /// Nowhere: there is no such port.
     Off,
     /// Output into this file (or terminal, or FIFO); no input.
     Path(PathBuf),
