@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod ends;
 mod guest_code;
 mod harness;
