@@ -16,6 +16,7 @@ mod lost_memory;
 pub mod machine;
 pub mod memory;
 pub mod output;
+pub mod reclaim;
 pub mod report;
 pub mod session;
 pub mod vcpu;
