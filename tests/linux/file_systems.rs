@@ -45,7 +45,7 @@ fn a_file_system_is_filled_checked_and_trimmed_and_both_sides_see_the_same() {
     in_emulation(&"a file system", || {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("disk.img");
-        File::create(&path).unwrap().set_len(48 * MIB).unwrap();
+        File::create(&path).unwrap().set_len(24 * MIB).unwrap();
         let disk = format!("--disk={}", text(&path));
 
         let filled = Tools::new(FILL).boot(&[&disk]);
@@ -55,14 +55,14 @@ fn a_file_system_is_filled_checked_and_trimmed_and_both_sides_see_the_same() {
         }
         assert_eq!(filled.said("full ").trim_end_matches("  -"), sha256(&path));
         let full = fs::metadata(&path).unwrap().blocks() * 512;
-        assert!(full > 40 * MIB, "{full} bytes");
+        assert!(full > 18 * MIB, "{full} bytes");
 
         let trimmed = Tools::new(TRIM).boot(&[&disk]);
         trimmed.said("trimmed");
         trimmed.said("clean");
         assert_eq!(trimmed.said("trimmed image ").trim_end_matches("  -"), sha256(&path));
         let left = fs::metadata(&path).unwrap().blocks() * 512;
-        assert!(left < 12 * MIB, "{full} bytes before, {left} after");
+        assert!(left < 10 * MIB, "{full} bytes before, {left} after");
     });
 }
 

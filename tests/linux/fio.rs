@@ -8,15 +8,15 @@ use crate::tools::Tools;
 
 /// What fio does: how much of the disk it works on, in units of 256 KiB, and the rest.
 const JOBS: [(&str, u32, &str); 5] = [
-    ("in order, small, one by one", 2, "rw=write bs=4k iodepth=1"),
-    ("in order, large", 32, "rw=write bs=1m iodepth=4 fsync=2"),
-    ("anywhere, small, many", 8, "rw=randwrite bs=4k iodepth=64 fsync=64"),
+    ("in order, small, one by one", 1, "rw=write bs=4k iodepth=1"),
+    ("in order, large", 16, "rw=write bs=1m iodepth=4 fsync=2"),
+    ("anywhere, small, many", 4, "rw=randwrite bs=4k iodepth=64 fsync=64"),
     (
         "anywhere, of all sizes",
-        32,
+        16,
         "rw=randwrite bsrange=4k-1m blockalign=4k iodepth=16 fdatasync=8",
     ),
-    ("reads between writes", 12, "rw=randrw bs=16k iodepth=32 ioengine=io_uring"),
+    ("reads between writes", 4, "rw=randrw bs=16k iodepth=32 ioengine=io_uring"),
 ];
 
 /// A script that runs all jobs, `scale` times as large as above, each on its own part of /dev/vdc.

@@ -11,6 +11,7 @@ mod file_systems;
 mod fio;
 mod guest;
 mod kernels;
+mod power_cut;
 mod sockets;
 mod tools;
 

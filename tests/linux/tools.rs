@@ -51,12 +51,14 @@ impl Tools {
         finish(command)
     }
 
-    /// Runs a shell script in the testbed, where `boot OPTION…` boots the guest.
+    /// Runs a shell script in the testbed, where `boot OPTION…` boots the guest, and `become_boot` is the
+    /// same in the shell's place, for one that is to be killed.
     pub(crate) fn in_testbed(&self, script: &str) -> Booted {
         let quoted: Vec<String> =
             self.arguments().iter().map(|argument| format!("'{argument}'")).collect();
-        let boot = format!("exec '{DUPLEX}' {} --testbed never \"$@\"", quoted.join(" "));
-        finish(testbed::in_testbed(&format!("boot() {{ ( {boot} ); }}\n{script}")))
+        let boot = format!("'{DUPLEX}' {} --testbed never \"$@\"", quoted.join(" "));
+        let functions = format!("boot() {{ {boot}; }}\nbecome_boot() {{ exec {boot}; }}\n");
+        finish(testbed::in_testbed(&(functions + script)))
     }
 }
 
