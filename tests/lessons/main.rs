@@ -9,6 +9,7 @@ mod devices;
 mod ends;
 mod guest_code;
 mod harness;
+mod hostile_disk;
 mod modes;
 mod processors;
 mod serial;
