@@ -12,6 +12,7 @@ mod halt;
 pub mod irq;
 pub mod kvm;
 pub mod layout;
+mod lost_memory;
 pub mod machine;
 pub mod memory;
 pub mod output;

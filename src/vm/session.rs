@@ -10,6 +10,7 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::boot::load::Loaded;
 use super::console::{Asked, Console};
@@ -150,6 +151,9 @@ fn event_loop(
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
     let end = machine.end();
     manager.add_subscriber(Box::new(EndWatch { end, finished: finished.clone() }));
+    for (fd, failure) in machine.failures() {
+        manager.add_subscriber(Box::new(FailureWatch { fd, failure, end }));
+    }
     manager.add_subscriber(Box::new(ConsoleEvents {
         console,
         serial: machine.serial.as_ref(),
@@ -181,6 +185,25 @@ impl MutEventSubscriber for EndWatch<'_> {
 
     fn process(&mut self, _events: Events, _ops: &mut EventOps) {
         self.finished.set(true);
+    }
+}
+
+/// Declares the end when something failed that no vCPU would notice.
+struct FailureWatch<'a> {
+    fd: &'a EventFd,
+    failure: fn() -> Failure,
+    end: &'a EndSlot,
+}
+
+impl MutEventSubscriber for FailureWatch<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.fd.as_raw_fd());
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        // So that the loop comes to its end, which was declared first perhaps.
+        let _ = self.fd.read();
+        self.end.declare(End::Failed((self.failure)()));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::common::{has_testbed, say, testbed, text};
 use crate::kernels::{self, Kernel, Packing};
 
 /// How long a guest may say nothing, with everything else that this machine does.
-const SILENCE: Duration = Duration::from_secs(90);
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
 
 /// How the initrd is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +192,10 @@ impl Booted {
         let prefix = format!("duplex guest: {key}");
         let line = output.lines().find_map(|line| line.trim_end().strip_prefix(&prefix));
         line.unwrap_or_else(|| panic!("no '{prefix}…' in:\n{output}\n{}", self.stderr())).to_owned()
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
     pub(crate) fn stderr(&self) -> String {

@@ -7,9 +7,13 @@ mod common;
 mod console;
 mod disks;
 mod ends;
+mod file_systems;
+mod fio;
 mod guest;
 mod kernels;
+mod power_cut;
 mod sockets;
+mod tools;
 
 use common::terminal::Terminal;
 use common::{soak, testbed};
