@@ -23,6 +23,12 @@ pub(crate) enum Initrd {
     Zstd,
 }
 
+/// Where cargo has put an example, beside the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
+}
+
 /// A guest to boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {

@@ -80,7 +80,9 @@ impl Work {
         let mut bytes = [0; PART];
         let total = chain::total(self.sent.readable());
         let left = usize::try_from(total.saturating_sub(taken)).unwrap_or(usize::MAX);
-        let part = bytes.get_mut(..left.min(room).min(PART)).unwrap_or_default();
+        // A little more than there is room for, rather than half a buffer: Linux waits for each of its
+        // own, a page at most, with interrupts off and without any exit.
+        let part = bytes.get_mut(..left.min(PART)).unwrap_or_default();
         // What is no memory says nothing, and what follows it neither.
         let read = chain::read(self.transmit.memory(), self.sent.readable(), taken, part);
         let part = if read.is_some() { &*part } else { &[] };
@@ -89,8 +91,8 @@ impl Work {
         let fills = part.len() >= room;
         if fills {
             self.port.output().put(part);
-            // The guest is throttled at its next exit. Linux waits for the buffer with interrupts off
-            // and without any exit, so it must have one right after that: an interrupt.
+            // The guest is throttled at its next exit. It must have one before it waits for the next
+            // buffer: an interrupt.
             self.interrupt.buffers_used();
         }
         if ends {
