@@ -17,6 +17,7 @@ test: packages guest-images ## Test everything (builds the tuned kernel once, 5 
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
+	@.ci/install mmdebstrap
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
 fuzz: ## Fuzz the loader, then virtio registers, a disk and sockets, for SECONDS each (default 600)

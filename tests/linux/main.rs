@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
+mod debian_root;
 mod disks;
 mod ends;
 mod file_systems;
