@@ -6,6 +6,7 @@ mod balloon;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
+mod debian_root;
 mod disks;
 mod ends;
 mod file_systems;
