@@ -10,6 +10,8 @@
 //! |---|---|
 //! | `terminal` | the caller's terminal: raw mode, and back on every way out |
 //! | `standard_streams` | which of the standard streams were open at the start |
+//! | `failure` | a step that failed, and what the system said |
+//! | `session` | a command that runs elsewhere: its streams, signals and end, on both sides |
 //! | `compression` | gzip, xz, zstd and LZ4, undone with a bound on what comes out |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
 //! | `trace` | what happened and when: boot phases, exits |
@@ -22,9 +24,11 @@
 
 pub mod cli;
 pub mod compression;
+pub mod failure;
 pub mod guest_images;
 pub mod host;
 pub mod isolate;
+pub mod session;
 pub mod standard_streams;
 pub mod terminal;
 pub mod testbed;

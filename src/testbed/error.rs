@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use crate::guest_images;
 
 /// Why the testbed, or a command in it, could not be had. Each names the remedy where there is one.

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::closure::{files_to_run, find_program};
 use super::error::Error;
-use super::failure::Step;
 use super::files::NamedFile;
 use super::model::Session;
 use super::protocol::{NAMED_IN_IMAGE, PROGRAM};
 use super::replica::Replica;
 use super::scratch::nameless_file;
+use crate::failure::Step;
 use crate::isolate::Program;
 
 /// Where the programs of e2fsprogs are; an ordinary user's PATH lacks the latter two.

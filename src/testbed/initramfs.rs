@@ -8,7 +8,7 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf::FileHeader64};
 
 use super::error::Error;
-use super::failure::Step;
+use crate::failure::Step;
 use crate::guest_images::{DebianKernel, Initramfs};
 
 /// The directory of the modules in the initramfs.

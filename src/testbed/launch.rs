@@ -11,12 +11,12 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::closure::find_program;
 use super::control::Channel;
 use super::error::Error;
-use super::failure::Step;
 use super::initramfs;
 use super::keeper::{Inheritance, Orders, Virtiofsd};
 use super::model::Machine;
 use super::protocol::{Answer, Request};
 use super::state::Instance;
+use crate::failure::Step;
 use crate::guest_images::{self, Cache, Progress, Series};
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
 

@@ -9,7 +9,7 @@ use nix::unistd::{chdir, chroot};
 
 use super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
 use super::{HOST, NAMED, devices};
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
 use crate::testbed::protocol::{DISK_ROOT, NAMED_IN_IMAGE, NAMED_TAG, PROGRAM, ROOT_TAG};
 
 /// Where the new root is built, in the initramfs.

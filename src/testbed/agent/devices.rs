@@ -10,7 +10,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
 
 /// The kernel's announcements of devices, kobject_uevent.
 pub(super) struct Events(OwnedFd);

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
 use crate::testbed::initramfs::{MODULE_ORDER, MODULES};
 
 /// Loads the modules that the initramfs brought, in the order it lists them.

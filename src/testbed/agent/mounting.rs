@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
 
 /// For file systems in which neither devices nor set-user-id programs have a place.
 pub(super) const INERT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);

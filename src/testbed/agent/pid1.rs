@@ -19,9 +19,9 @@ use nix::unistd::{Pid, sethostname};
 use super::hypervisor::IdleVm;
 use super::mounting::on_command_line;
 use super::{base, devices, modules};
+use crate::failure::{Failure, Step};
 use crate::isolate::{Namespaces, Process, Program};
-use crate::testbed::failure::{Failure, Step};
-use crate::testbed::poll::set_nonblocking;
+use crate::session::poll::set_nonblocking;
 use crate::testbed::protocol::{NOTICE_PORT, Notice, PULSE, SESSIONS, SIGNS_OF_LIFE, session_port};
 
 /// Runs as PID 1, until the machine is switched off from outside.

@@ -1,28 +1,27 @@
 //! The client: a stand-in on the host for a command that runs in the testbed.
 
-mod relay;
-mod signals;
-mod streams;
+mod written;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use self::relay::Relay;
-use self::streams::CallersStreams;
+use self::written::WrittenFiles;
 use super::closure::find_program;
 use super::control::Channel;
 use super::error::Error;
 use super::files::{self, NamedFile};
 use super::lasting::find_lasting;
 use super::launch::{Ground, Lifetime, launch};
-use super::model::{Clock, Outcome, Session};
-use super::poll::Poll;
-use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, StreamKind};
+use super::model::{Clock, Counts, Outcome, Session};
+use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, ToClient};
 use super::random::random_bytes;
 use super::state::{Name, StateDirectory};
 use super::{image, protocol};
 use crate::guest_images::Progress;
+use crate::session::host::{CallersStreams, End, Relay, User};
+use crate::session::poll::Poll;
+use crate::session::protocol::{Invocation, NotStarted, StreamKind};
 
 /// Runs a command in the testbed as if it ran here: with this process's standard streams,
 /// forwarding the signals that this process gets. Uses the user's lasting testbed of that kind, or
@@ -114,10 +113,30 @@ impl Client<'_> {
         drop(progress);
         let mut port = File::from(port);
         greet(&mut port, self.channel)?;
-        let streams = CallersStreams::take().map_err(Error::Connection)?;
+        let mut streams = CallersStreams::take().map_err(Error::Connection)?;
         let start = self.describe(&exports, &streams);
-        let clock = self.session.machine.clock;
-        Relay::new(port, self.channel, streams, self.files, clock).run(start)
+        if start.clock == Clock::Instructions {
+            streams.without_input();
+        }
+        let on_terminal = start.invocation.streams[0] == StreamKind::Terminal;
+        let mut machine = RunningMachine {
+            channel: self.channel,
+            written: WrittenFiles::to(self.files),
+            counts: None,
+        };
+        let end = Relay::new(port, streams, &mut machine).run(start, on_terminal);
+        match end.map_err(Error::Connection)? {
+            End::Ended(ending) => {
+                machine.written.complete().map_err(Error::Connection)?;
+                Ok(Outcome { status: ending.exit_status(), counts: machine.counts })
+            }
+            End::NotStarted { reason, kind } => Err(match kind {
+                NotStarted::NotFound => Error::NotFound(reason),
+                NotStarted::CannotExecute => Error::CannotExecute(reason),
+                NotStarted::Surroundings => Error::Surroundings(reason),
+            }),
+            End::Lost => Err(Error::Lost(last_words(self.channel))),
+        }
     }
 
     /// Gets a session from the keeper: the numbers of the exports, and the port.
@@ -163,16 +182,47 @@ impl Client<'_> {
             });
         }
         Start {
-            argv: self.session.argv.clone(),
-            env: self.session.env.clone(),
-            cwd: self.session.cwd.clone(),
-            streams: kinds,
-            window: streams.window(),
+            invocation: Invocation {
+                argv: self.session.argv.clone(),
+                env: self.session.env.clone(),
+                cwd: self.session.cwd.clone(),
+                streams: kinds,
+                window: streams.window(),
+            },
             mounts,
             descriptors,
             clock: self.session.machine.clock,
             from_image: self.from_image,
         }
+    }
+}
+
+/// The machine that a session is in, and what it tells beside the session itself.
+struct RunningMachine<'a> {
+    channel: &'a Channel,
+    written: WrittenFiles<'a>,
+    counts: Option<Counts>,
+}
+
+impl User for RunningMachine<'_> {
+    type Start = Start;
+    type Message = ToClient;
+
+    /// The keeper speaks up during a session only when it is over.
+    fn end_of_machine(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    fn message(&mut self, message: ToClient) -> io::Result<()> {
+        match message {
+            ToClient::Written(number) => self.written.begin(number)?,
+            ToClient::Counted(counts) => self.counts = Some(counts),
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, data: &[u8]) -> io::Result<()> {
+        self.written.add(data)
     }
 }
 

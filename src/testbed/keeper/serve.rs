@@ -12,10 +12,10 @@ use super::machine::{self, Problem, RunningMachine, Supplies};
 use super::ports::Ports;
 use super::{Inheritance, Orders};
 use crate::isolate;
+use crate::session::poll::{Poll, Ready};
 use crate::testbed::console_log::ConsoleLog;
 use crate::testbed::control::accept;
 use crate::testbed::model::Clock;
-use crate::testbed::poll::{Poll, Ready};
 use crate::testbed::protocol::{Answer, Notice, PULSE, Request, SESSIONS, Status};
 use crate::testbed::state;
 

@@ -11,8 +11,8 @@ use nix::unistd::{chdir, pivot_root};
 
 use super::super::HOST;
 use super::super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
+use crate::failure::{Failure, Step};
 use crate::isolate;
-use crate::testbed::failure::{Failure, Step};
 use crate::testbed::protocol::FORGET;
 
 /// Built in a mount of the session's own, for /run is shared.

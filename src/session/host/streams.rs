@@ -6,24 +6,24 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::PathBuf;
 
+use crate::session::outbox::Outbox;
+use crate::session::protocol::{Output, StreamKind};
 use crate::standard_streams;
 use crate::terminal::{WindowSize, window_size};
-use crate::testbed::outbox::Outbox;
-use crate::testbed::protocol::{Output, StreamKind};
 
 /// Standard input, output and error.
-pub(super) struct CallersStreams {
-    pub(super) input: Option<Input>,
-    pub(super) stdout: Option<Sink>,
-    pub(super) stderr: Option<Sink>,
+pub(crate) struct CallersStreams {
+    pub(crate) input: Option<Input>,
+    pub(crate) stdout: Option<Sink>,
+    pub(crate) stderr: Option<Sink>,
     /// Where a terminal's output goes: the first of the streams that is one.
-    pub(super) terminal: Option<Sink>,
+    pub(crate) terminal: Option<Sink>,
     kinds: [StreamKind; 3],
 }
 
 impl CallersStreams {
     /// Duplicates them; the originals stay as they are.
-    pub(super) fn take() -> io::Result<Self> {
+    pub(crate) fn take() -> io::Result<Self> {
         let streams = standard_streams::open();
         let kinds = streams.map(|stream| match stream {
             None => StreamKind::Closed,
@@ -44,18 +44,23 @@ impl CallersStreams {
     }
 
     /// What each of them is.
-    pub(super) fn kinds(&self) -> [StreamKind; 3] {
+    pub(crate) fn kinds(&self) -> [StreamKind; 3] {
         self.kinds
     }
 
+    /// Gives up reading: the command finds its input at the end.
+    pub(crate) fn without_input(&mut self) {
+        self.input = None;
+    }
+
     /// The size of the terminal's window; zero when there is none.
-    pub(super) fn window(&self) -> WindowSize {
+    pub(crate) fn window(&self) -> WindowSize {
         let terminal = self.terminal.as_ref().and_then(|sink| window_size(&sink.file).ok());
         terminal.unwrap_or_default()
     }
 
     /// An output, unless it is closed.
-    pub(super) fn output(&mut self, output: Output) -> &mut Option<Sink> {
+    pub(crate) fn output(&mut self, output: Output) -> &mut Option<Sink> {
         match output {
             Output::Stdout => &mut self.stdout,
             Output::Stderr => &mut self.stderr,
@@ -63,17 +68,17 @@ impl CallersStreams {
     }
 
     /// Whether there is an output that does not keep up.
-    pub(super) fn any_full(&self) -> bool {
+    pub(crate) fn any_full(&self) -> bool {
         self.sinks().any(|sink| sink.outbox.is_full())
     }
 
     /// Whether everything has been written.
-    pub(super) fn all_written(&self) -> bool {
+    pub(crate) fn all_written(&self) -> bool {
         self.sinks().all(|sink| sink.outbox.is_empty())
     }
 
     /// Gives up what has not been written.
-    pub(super) fn discard(&mut self) {
+    pub(crate) fn discard(&mut self) {
         for sink in [&mut self.stdout, &mut self.stderr, &mut self.terminal] {
             *sink = None;
         }
@@ -85,7 +90,7 @@ impl CallersStreams {
 }
 
 /// Standard input.
-pub(super) struct Input {
+pub(crate) struct Input {
     file: File,
 }
 
@@ -96,7 +101,7 @@ impl Input {
     }
 
     /// Reads what is there; `Some(0)` is the end, `None` means that there is nothing now.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.file.read(buffer) {
             Ok(count) => Ok(Some(count)),
             Err(error) => match error.kind() {
@@ -114,9 +119,9 @@ impl AsFd for Input {
 }
 
 /// An output and what waits for it.
-pub(super) struct Sink {
+pub(crate) struct Sink {
     file: File,
-    pub(super) outbox: Outbox,
+    pub(crate) outbox: Outbox,
     nonblocking: bool,
 }
 
@@ -132,7 +137,7 @@ impl Sink {
     }
 
     /// Writes what the output takes now. To be called when poll(2) says that it takes something.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let (limit, once) =
             if self.nonblocking { (usize::MAX, false) } else { (Self::CAREFUL, true) };
         self.outbox.flush(&mut self.file, limit, once).map(drop)

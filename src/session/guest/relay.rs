@@ -1,28 +1,25 @@
-//! Data to and fro between the client's port and the command's streams.
+//! Data to and fro between the host's side and the command's streams.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::signalfd::SignalFd;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use serde::de::IgnoredAny;
 
 use super::command::Command;
+use super::observer::Observer;
 use super::port::Port;
-use super::stopwatch::{Instant, Stopwatch};
-use crate::testbed::model::{Clock, Counts};
-use crate::testbed::outbox::Outbox;
-use crate::testbed::poll::{Poll, Ready};
-use crate::testbed::protocol::{Ending, Output, ToAgent, ToClient};
-use crate::testbed::wire::{self, DATA_LIMIT, Frame, Stream};
+use crate::session::outbox::Outbox;
+use crate::session::poll::{Poll, Ready};
+use crate::session::protocol::{Ending, Output, ToGuest, ToHost};
+use crate::session::wire::{self, DATA_LIMIT, Frame, Stream};
 
-/// How much input the client may send ahead of the command.
+/// How much input the host's side may send ahead of the command.
 const WINDOW: u32 = 128 << 10;
-
-/// How much output is held back while instructions are counted, for sending would count too.
-const HELD_LIMIT: usize = 64 << 20;
 
 #[derive(Clone, Copy)]
 enum Source {
@@ -34,30 +31,28 @@ enum Source {
     Terminal,
 }
 
-/// The session's event loop.
-pub(super) struct Relay {
+/// The event loop of the guest's side.
+pub(crate) struct Relay<O> {
     port: Port,
     command: Command,
     children: SignalFd,
-    watch: Stopwatch,
-    clock: Clock,
+    observer: O,
     /// Input on its way to the command.
     input: Outbox,
     input_ended: bool,
-    /// Input taken by the command since the client was last told.
+    /// Input taken by the command since the host's side was last told.
     unreported: u32,
     ending: Option<Ending>,
 }
 
-impl Relay {
-    pub(super) fn new(port: Port, command: Command, children: SignalFd, clock: Clock) -> Self {
-        let watch = Stopwatch::new(command.started);
+impl<O: Observer> Relay<O> {
+    /// `children` is what [`child_signals`] returned.
+    pub(crate) fn new(port: Port, command: Command, children: SignalFd, observer: O) -> Self {
         Self {
             port,
             command,
             children,
-            watch,
-            clock,
+            observer,
             input: Outbox::default(),
             input_ended: false,
             unreported: WINDOW,
@@ -68,8 +63,8 @@ impl Relay {
     /// Runs until the command has ended and its output has been taken.
     ///
     /// # Errors
-    /// `EPIPE` when the client has gone away: the session ends then, and the command with it.
-    pub(super) fn run(&mut self) -> io::Result<(Ending, Option<Counts>)> {
+    /// `EPIPE` when the host's side has gone away: the session ends then, and the command with it.
+    pub(crate) fn run(&mut self) -> io::Result<Ending> {
         self.report_credit()?;
         // What came together with the start.
         self.obey_all()?;
@@ -79,8 +74,7 @@ impl Relay {
                 && !self.port.is_full()
                 && !self.drain()?
             {
-                let counted = self.clock == Clock::Instructions;
-                return Ok((ending, counted.then(|| self.watch.counts())));
+                return Ok(ending);
             }
             for (source, ready) in self.wait()? {
                 self.handle(source, ready)?;
@@ -88,13 +82,13 @@ impl Relay {
         }
     }
 
-    pub(super) fn into_port(self) -> Port {
-        self.port
+    pub(crate) fn into_parts(self) -> (Port, O) {
+        (self.port, self.observer)
     }
 
-    /// Ends every other process of the session.
-    pub(super) fn end_others(&self) -> io::Result<()> {
-        // As PID 1 of the namespace: everything but ourselves.
+    /// Ends every other process. To be called by PID 1 only.
+    pub(crate) fn end_others(&self) -> io::Result<()> {
+        // From PID 1: everything but ourselves, in its namespace.
         match kill(Pid::from_raw(-1), Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
@@ -133,17 +127,16 @@ impl Relay {
         poll.wait(None)
     }
 
-    /// While counting, nothing is sent before the end: the sending would be counted.
+    /// Whether nothing shall be sent before the end: the sending would be observed too.
     fn holding_back(&self) -> bool {
-        self.clock == Clock::Instructions
-            && self.ending.is_none()
-            && self.port.queued() < HELD_LIMIT
+        let held = |limit| self.ending.is_none() && self.port.queued() < limit;
+        self.observer.held_limit().is_some_and(held)
     }
 
     fn output_is_full(&self) -> bool {
-        match self.clock {
-            Clock::Wall => self.port.is_full(),
-            Clock::Instructions => self.port.queued() >= HELD_LIMIT,
+        match self.observer.held_limit() {
+            None => self.port.is_full(),
+            Some(limit) => self.port.queued() >= limit,
         }
     }
 
@@ -187,32 +180,34 @@ impl Relay {
         Ok(())
     }
 
-    /// Does what the client says.
+    /// Does what the host's side says.
     fn obey(&mut self, frame: Frame) -> io::Result<()> {
         if frame.stream == Stream::Stdin {
             self.input.push(&frame.payload);
             return self.feed();
         }
-        match wire::decode_message(&frame.payload).map_err(io::Error::other)? {
-            ToAgent::StdinEnd => {
+        match wire::decode_message::<ToGuest<IgnoredAny>>(&frame.payload)
+            .map_err(io::Error::other)?
+        {
+            ToGuest::StdinEnd => {
                 self.input_ended = true;
                 self.feed()
             }
-            ToAgent::HangUp => {
+            ToGuest::HangUp => {
                 self.command.signal(libc::SIGHUP, true)?;
                 self.command.signal(libc::SIGCONT, true)
             }
-            ToAgent::Signal { number, group } => self.command.signal(number, group),
-            ToAgent::Resize(window) => self.command.resize(window),
-            ToAgent::OutputClosed(Output::Stdout) => {
+            ToGuest::Signal { number, group } => self.command.signal(number, group),
+            ToGuest::Resize(window) => self.command.resize(window),
+            ToGuest::OutputClosed(Output::Stdout) => {
                 self.command.stdout = None;
                 Ok(())
             }
-            ToAgent::OutputClosed(Output::Stderr) => {
+            ToGuest::OutputClosed(Output::Stderr) => {
                 self.command.stderr = None;
                 Ok(())
             }
-            ToAgent::Start(_) => Err(io::Error::other("a second start on the same session")),
+            ToGuest::Start(_) => Err(io::Error::other("a second start on the same session")),
         }
     }
 
@@ -249,7 +244,7 @@ impl Relay {
         }
     }
 
-    /// The command reads no more. The client goes on sending, as a writer into a pipe that
+    /// The command reads no more. The host's side goes on sending, as a writer into a pipe that
     /// nobody has told; its credit must not run dry.
     fn close_stdin(&mut self) -> io::Result<()> {
         self.command.stdin = None;
@@ -270,7 +265,7 @@ impl Relay {
 
     fn report_credit(&mut self) -> io::Result<()> {
         let credit = std::mem::take(&mut self.unreported);
-        self.port.send(&ToClient::Credit(credit))
+        self.port.send(&ToHost::<()>::Credit(credit))
     }
 
     /// Reads once; whether there was anything.
@@ -287,8 +282,8 @@ impl Relay {
                 Ok(false)
             }
             Ok(count) => {
-                if output == Output::Stdout && self.clock == Clock::Instructions {
-                    self.watch.saw(&buffer[..count], Instant::now());
+                if output == Output::Stdout {
+                    self.observer.wrote(&buffer[..count]);
                 }
                 self.port.send_data(stream, &buffer[..count]);
                 Ok(true)
@@ -327,25 +322,38 @@ impl Relay {
 
     /// Children have changed state: the command, or orphans that came to us as PID 1.
     fn reap(&mut self) -> io::Result<()> {
-        let now = Instant::now();
         while self.children.read_signal()?.is_some() {}
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
                 Ok(WaitStatus::Exited(pid, status)) if pid == self.command.pid => {
-                    self.watch.ended(now);
+                    self.observer.ended();
                     self.ending = Some(Ending::Exited(u8::try_from(status & 0xff).unwrap_or(255)));
                 }
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.command.pid => {
-                    self.watch.ended(now);
+                    self.observer.ended();
                     self.ending = Some(Ending::Killed(signal as i32));
                 }
                 Ok(WaitStatus::Stopped(pid, _)) if pid == self.command.pid => {
-                    self.port.send(&ToClient::Stopped)?;
+                    self.port.send(&ToHost::<()>::Stopped)?;
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
+}
+
+/// Prepares this process for a [`Relay`], before the command is started: what tells of children, and
+/// which signals must not disturb.
+pub(crate) fn child_signals() -> nix::Result<SignalFd> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGCHLD);
+    // Taking the terminal's foreground from and for the command must not stop this process, and
+    // when the terminal goes away, the signal is for the command alone.
+    let mut blocked = signals;
+    blocked.add(Signal::SIGTTOU);
+    blocked.add(Signal::SIGHUP);
+    blocked.thread_block()?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -5,38 +5,38 @@ use std::io::{self, ErrorKind, Write};
 
 /// A queue in front of a writer that may take only a part, or nothing now.
 #[derive(Debug, Default)]
-pub(super) struct Outbox {
+pub(crate) struct Outbox {
     bytes: VecDeque<u8>,
 }
 
 impl Outbox {
     /// The fill at which a sender stops reading what it would have to queue.
-    pub(super) const FULL: usize = 256 << 10;
+    pub(crate) const FULL: usize = 256 << 10;
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.bytes.len() >= Self::FULL
     }
 
     /// Forgets what is left: nobody will take it any more.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
     /// Writes as much as `to` takes without waiting, in writes of at most `limit` bytes; with
     /// `once`, a single one. Returns how much that was.
-    pub(super) fn flush(
+    pub(crate) fn flush(
         &mut self,
         to: &mut impl Write,
         limit: usize,

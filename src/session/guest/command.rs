@@ -1,4 +1,4 @@
-//! The session's command: started with standard streams like the caller's.
+//! The command: started with standard streams like the caller's.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -13,20 +13,18 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, tcgetpgrp, tcsetpgrp};
 
-use super::stopwatch::Instant;
+use super::observer::Observer;
+use crate::session::poll::set_nonblocking;
+use crate::session::protocol::{Invocation, NotStarted, StreamKind};
 use crate::terminal::WindowSize;
-use crate::testbed::poll::set_nonblocking;
-use crate::testbed::protocol::{NotStarted, Start, StreamKind};
 
 /// The running command and our ends of its streams, all non-blocking.
-pub(super) struct Command {
-    pub(super) pid: Pid,
-    /// Read just before the command was started.
-    pub(super) started: Instant,
-    pub(super) stdin: Option<File>,
-    pub(super) stdout: Option<File>,
-    pub(super) stderr: Option<File>,
-    pub(super) terminal: Option<File>,
+pub(crate) struct Command {
+    pub(crate) pid: Pid,
+    pub(crate) stdin: Option<File>,
+    pub(crate) stdout: Option<File>,
+    pub(crate) stderr: Option<File>,
+    pub(crate) terminal: Option<File>,
     /// Kept open: while somebody has it, our end of the terminal reports no hang-up, and what was
     /// written to it can be read to the last byte.
     _slave: Option<OwnedFd>,
@@ -45,11 +43,14 @@ nix::ioctl_write_ptr_bad!(
 );
 
 impl Command {
-    /// Starts what the client asked for.
+    /// Starts it, in the working directory of this process.
     ///
     /// # Errors
     /// Whose fault it was, and in words.
-    pub(super) fn start(start: &Start) -> Result<Self, (NotStarted, String)> {
+    pub(crate) fn start(
+        start: &Invocation,
+        observer: &mut impl Observer,
+    ) -> Result<Self, (NotStarted, String)> {
         let broken = |error: io::Error| {
             (NotStarted::Surroundings, format!("cannot make the command's streams: {error}"))
         };
@@ -79,7 +80,7 @@ impl Command {
         unsafe {
             command.pre_exec(move || become_foreground_job(foreground, &closed));
         }
-        let started = Instant::now();
+        observer.starts();
         let child = command.spawn().map_err(|error| {
             let kind = match error.kind() {
                 io::ErrorKind::NotFound => NotStarted::NotFound,
@@ -92,11 +93,11 @@ impl Command {
             Some(terminal) => (Some(terminal.master), Some(terminal.slave)),
             None => (None, None),
         };
-        Ok(Self { pid, started, stdin, stdout, stderr, terminal, _slave: slave })
+        Ok(Self { pid, stdin, stdout, stderr, terminal, _slave: slave })
     }
 
     /// Sends a signal to the command, or to the process group a terminal would send it to.
-    pub(super) fn signal(&self, number: i32, group: bool) -> io::Result<()> {
+    pub(crate) fn signal(&self, number: i32, group: bool) -> io::Result<()> {
         let signal = Signal::try_from(number)?;
         if signal == Signal::SIGCONT {
             // Its group may have lost the foreground to this process when it was stopped.
@@ -115,7 +116,7 @@ impl Command {
     }
 
     /// The size of the caller's window has changed; the terminal tells the command.
-    pub(super) fn resize(&self, window: WindowSize) -> io::Result<()> {
+    pub(crate) fn resize(&self, window: WindowSize) -> io::Result<()> {
         match &self.terminal {
             Some(terminal) => resize(terminal.as_fd(), window),
             None => Ok(()),

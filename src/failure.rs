@@ -12,7 +12,7 @@ pub struct Failure {
 }
 
 /// Names the step a result belongs to; reads as "cannot …" in the message.
-pub(super) trait Step<T> {
+pub(crate) trait Step<T> {
     fn step(self, what: impl Into<String>) -> Result<T, Failure>;
     fn step_with(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
 }

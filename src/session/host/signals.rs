@@ -21,20 +21,20 @@ const FORWARDED: [Signal; 9] = [
 ];
 
 /// Takes in the signals of this process for as long as it lives; then they work as before.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     fd: SignalFd,
     before: SigSet,
 }
 
 /// A signal that has arrived.
-pub(super) struct Arrived {
-    pub(super) signal: Signal,
+pub(crate) struct Arrived {
+    pub(crate) signal: Signal,
     /// The kernel sent it, to all of a process group: the terminal did.
-    pub(super) from_terminal: bool,
+    pub(crate) from_terminal: bool,
 }
 
 impl Signals {
-    pub(super) fn take() -> io::Result<Self> {
+    pub(crate) fn take() -> io::Result<Self> {
         let mut set = SigSet::empty();
         FORWARDED.into_iter().for_each(|signal| set.add(signal));
         let mut before = SigSet::empty();
@@ -49,7 +49,7 @@ impl Signals {
     }
 
     /// The next one, if there is one.
-    pub(super) fn next(&self) -> io::Result<Option<Arrived>> {
+    pub(crate) fn next(&self) -> io::Result<Option<Arrived>> {
         while let Some(info) = self.fd.read_signal()? {
             let signal = i32::try_from(info.ssi_signo).ok().map(Signal::try_from);
             if let Some(Ok(signal)) = signal {
@@ -63,7 +63,7 @@ impl Signals {
     /// Stops this process, as job control would have stopped the command: with `group`, all of its
     /// process group. Returns when it is continued; or at once where nobody could continue it and
     /// the kernel therefore does not stop it.
-    pub(super) fn stop(&self, group: bool) -> io::Result<()> {
+    pub(crate) fn stop(&self, group: bool) -> io::Result<()> {
         let mut stop = SigSet::empty();
         stop.add(Signal::SIGTSTP);
         if group {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 /// Which stream a frame belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// Messages of [`protocol`](super::protocol).
     Control = 0,
     /// What the command reads, be it a pipe or a terminal.
@@ -23,15 +23,15 @@ pub(super) enum Stream {
     Stderr = 3,
     /// What comes out of the command's terminal, echo included.
     Terminal = 4,
-    /// The content of a file that the command has written.
-    File = 5,
+    /// Data that belong to the last message of the user's own.
+    Own = 5,
 }
 
 impl TryFrom<u8> for Stream {
     type Error = Error;
 
     fn try_from(byte: u8) -> Result<Self, Error> {
-        [Self::Control, Self::Stdin, Self::Stdout, Self::Stderr, Self::Terminal, Self::File]
+        [Self::Control, Self::Stdin, Self::Stdout, Self::Stderr, Self::Terminal, Self::Own]
             .into_iter()
             .find(|stream| *stream as u8 == byte)
             .ok_or(Error::Stream(byte))
@@ -40,14 +40,14 @@ impl TryFrom<u8> for Stream {
 
 /// One frame, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) stream: Stream,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) stream: Stream,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// What is wrong with what the other side sent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("the other side sent a frame of unknown kind {0}")]
     Stream(u8),
     #[error("the other side sent a frame of {length} bytes, more than the {limit} agreed on")]
@@ -59,24 +59,24 @@ pub(super) enum Error {
 const HEADER: usize = 5;
 
 /// The most bytes of data in one frame.
-pub(super) const DATA_LIMIT: usize = 32 << 10;
+pub(crate) const DATA_LIMIT: usize = 32 << 10;
 
-/// The most bytes of a control message to the agent: a command line and an environment at Linux's
+/// The most bytes of a control message to the guest's side: a command line and an environment at Linux's
 /// own limit (2 MiB by default), in JSON.
-pub(super) const START_LIMIT: usize = 16 << 20;
+pub(crate) const START_LIMIT: usize = 16 << 20;
 
-/// The most bytes of a control message from the agent, which may be in a hostile guest's hands.
-pub(super) const REPLY_LIMIT: usize = 64 << 10;
+/// The most bytes of a control message from there, which may be in a hostile guest's hands.
+pub(crate) const REPLY_LIMIT: usize = 64 << 10;
 
 /// Appends a frame of data to `out`; more than [`DATA_LIMIT`] becomes several.
-pub(super) fn encode_data(stream: Stream, data: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_data(stream: Stream, data: &[u8], out: &mut Vec<u8>) {
     for chunk in data.chunks(DATA_LIMIT) {
         encode(stream, chunk, out);
     }
 }
 
 /// Appends a control message to `out`.
-pub(super) fn encode_message(message: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn encode_message(message: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
     let json = serde_json::to_vec(message).map_err(|error| Error::Message(error.to_string()))?;
     if json.len() > START_LIMIT {
         return Err(Error::Length { length: json.len(), limit: START_LIMIT });
@@ -86,7 +86,7 @@ pub(super) fn encode_message(message: &impl Serialize, out: &mut Vec<u8>) -> Res
 }
 
 /// Reads a control message.
-pub(super) fn decode_message<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
+pub(crate) fn decode_message<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(payload).map_err(|error| Error::Message(error.to_string()))
 }
 
@@ -100,24 +100,24 @@ fn encode(stream: Stream, payload: &[u8], out: &mut Vec<u8>) {
 
 /// Puts frames together again from bytes that arrive in pieces of any size.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     pending: Vec<u8>,
     control_limit: usize,
 }
 
 impl Decoder {
     /// A decoder that accepts control messages of up to `control_limit` bytes.
-    pub(super) fn new(control_limit: usize) -> Self {
+    pub(crate) fn new(control_limit: usize) -> Self {
         Self { pending: Vec::new(), control_limit }
     }
 
     /// Adds bytes as they came.
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
     }
 
     /// Takes out the next frame that is complete.
-    pub(super) fn next(&mut self) -> Result<Option<Frame>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Error> {
         let Some((header, rest)) = self.pending.split_first_chunk::<HEADER>() else {
             return Ok(None);
         };

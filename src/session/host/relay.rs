@@ -1,24 +1,21 @@
-//! Data and signals to and fro between this process and the command in the testbed.
+//! Data and signals to and fro between this process and the command.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::last_words;
 use super::signals::{Arrived, Signals};
 use super::streams::CallersStreams;
+use crate::session::outbox::Outbox;
+use crate::session::poll::{Poll, Ready, set_nonblocking};
+use crate::session::protocol::{Ending, NotStarted, Output, StreamKind, ToGuest, ToHost};
+use crate::session::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
 use crate::terminal::RawMode;
-use crate::testbed::control::Channel;
-use crate::testbed::error::Error;
-use crate::testbed::files::NamedFile;
-use crate::testbed::model::{Clock, Outcome};
-use crate::testbed::outbox::Outbox;
-use crate::testbed::poll::{Poll, Ready, set_nonblocking};
-use crate::testbed::protocol::{NotStarted, Output, Start, StreamKind, ToAgent, ToClient};
-use crate::testbed::wire::{self, DATA_LIMIT, Decoder, Frame, REPLY_LIMIT, Stream};
 
 /// How often a background process looks whether it has become the foreground one: a shell's `fg`
 /// tells nobody about it when the job was running.
@@ -27,85 +24,101 @@ const LOOK_FOR_FOREGROUND: Duration = Duration::from_millis(500);
 /// The signals that end a program which does nothing about them.
 const FATAL: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// Who runs a session: knows the machine at the other end, and what else is told from there.
+pub(crate) trait User {
+    /// What starts a command.
+    type Start: Serialize;
+    /// What the other side tells it beyond what every session does.
+    type Message: DeserializeOwned;
+
+    /// A descriptor that becomes readable when there is no use in going on: the machine has ended.
+    fn end_of_machine(&self) -> BorrowedFd<'_>;
+
+    /// The other side has sent a message. It may be in hostile hands.
+    fn message(&mut self, message: Self::Message) -> io::Result<()>;
+
+    /// The other side has sent data that belong to its last message.
+    fn data(&mut self, data: &[u8]) -> io::Result<()>;
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With the command.
+    Ended(Ending),
+    /// The command could not be started.
+    NotStarted { reason: String, kind: NotStarted },
+    /// The other side went away, and the command with it.
+    Lost,
+}
+
 #[derive(Clone, Copy)]
 enum Source {
     Port,
-    Keeper,
+    Machine,
     Signals,
     Input,
     Output(Output),
     Terminal,
 }
 
-/// The client's event loop.
-pub(super) struct Relay<'a> {
+/// The event loop of the host's side.
+pub(crate) struct Relay<'a, U> {
     port: File,
-    channel: &'a Channel,
+    user: &'a mut U,
     decoder: Decoder,
     outbox: Outbox,
     streams: CallersStreams,
-    files: &'a [NamedFile],
-    clock: Clock,
-    /// The file whose new content is arriving.
-    written: Option<File>,
-    /// How much input the agent is ready to take.
+    /// How much input the other side is ready to take.
     credit: usize,
-    end: Option<Result<Outcome, Error>>,
+    end: Option<End>,
 }
 
-impl<'a> Relay<'a> {
-    pub(super) fn new(
-        port: File,
-        channel: &'a Channel,
-        streams: CallersStreams,
-        files: &'a [NamedFile],
-        clock: Clock,
-    ) -> Self {
+impl<'a, U: User> Relay<'a, U> {
+    pub(crate) fn new(port: File, streams: CallersStreams, user: &'a mut U) -> Self {
         Self {
             port,
-            channel,
+            user,
             decoder: Decoder::new(REPLY_LIMIT),
             outbox: Outbox::default(),
             streams,
-            files,
-            clock,
-            written: None,
             credit: 0,
             end: None,
         }
     }
 
-    /// Starts the command and stays with it until it ends.
-    pub(super) fn run(mut self, start: Start) -> Result<Outcome, Error> {
-        let end = self.start_and_serve(start);
-        let told = self.end.take();
-        end.map_err(Error::Connection)?;
-        told.unwrap_or_else(|| Err(Error::Lost(last_words(self.channel))))
-    }
-
-    fn start_and_serve(&mut self, start: Start) -> io::Result<()> {
+    /// Starts the command and stays with it until it ends. `on_terminal` says whether it reads from
+    /// a terminal there.
+    pub(crate) fn run(mut self, start: U::Start, on_terminal: bool) -> io::Result<End> {
         set_nonblocking(&self.port)?;
-        let on_terminal = start.streams[0] == StreamKind::Terminal;
-        self.send(&ToAgent::Start(Box::new(start)))?;
+        self.send(&ToGuest::Start(Box::new(start)))?;
         let signals = Signals::take()?;
         // Not before the signals are taken: one that ended us now would leave the terminal raw.
         let input = self.streams.input.as_ref().filter(|_| on_terminal);
         let mut raw = input.map(RawMode::enter).transpose()?.flatten();
-        if self.streams.input.is_none() || self.clock == Clock::Instructions {
-            self.streams.input = None;
-            self.send(&ToAgent::StdinEnd)?;
+        if self.streams.input.is_none() {
+            self.send(&ToGuest::StdinEnd)?;
         }
+        self.serve(&signals, &mut raw)?;
+        Ok(self.end.unwrap_or(End::Lost))
+    }
+
+    fn serve(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<()> {
         while self.end.is_none() || !self.streams.all_written() {
-            let events = self.wait(&signals, raw.as_mut())?;
+            let events = self.wait(signals, raw.as_mut())?;
             for (source, ready) in events {
                 match source {
                     Source::Port => {
-                        if !self.port_ready(ready, &signals, &mut raw)? {
+                        if !self.port_ready(ready, signals, raw)? {
                             return Ok(());
                         }
                     }
-                    Source::Keeper => return self.keeper_spoke(),
-                    Source::Signals => self.forward_signals(&signals, &mut raw)?,
+                    // It speaks up during a session only when it is over.
+                    Source::Machine => {
+                        self.end = Some(End::Lost);
+                        return Ok(());
+                    }
+                    Source::Signals => self.forward_signals(signals, raw)?,
                     Source::Input => self.read_input()?,
                     Source::Output(output) => self.write_output(output)?,
                     Source::Terminal => self.write_terminal()?,
@@ -115,7 +128,7 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    fn send(&mut self, message: &ToAgent) -> io::Result<()> {
+    fn send(&mut self, message: &ToGuest<U::Start>) -> io::Result<()> {
         let mut bytes = Vec::new();
         wire::encode_message(message, &mut bytes).map_err(io::Error::other)?;
         self.outbox.push(&bytes);
@@ -138,7 +151,7 @@ impl<'a> Relay<'a> {
         if running {
             let read = !self.streams.any_full();
             poll.add_fd(Source::Port, self.port.as_fd(), read, !self.outbox.is_empty());
-            poll.add(Source::Keeper, self.channel, true, false);
+            poll.add_fd(Source::Machine, self.user.end_of_machine(), true, false);
         }
         poll.add(Source::Signals, signals, true, false);
         if let Some(input) = &self.streams.input
@@ -196,7 +209,7 @@ impl<'a> Relay<'a> {
         Ok(true)
     }
 
-    /// Does what the agent says.
+    /// Does what the other side says.
     fn obey(
         &mut self,
         frame: Frame,
@@ -208,12 +221,8 @@ impl<'a> Relay<'a> {
             Stream::Stderr => &mut self.streams.stderr,
             Stream::Terminal => &mut self.streams.terminal,
             Stream::Control => return self.obey_message(&frame.payload, signals, raw),
-            Stream::Stdin => return Err(io::Error::other("the agent sent us input")),
-            Stream::File => {
-                let file = self.written.as_mut();
-                let file = file.ok_or_else(|| io::Error::other("content of no file"))?;
-                return file.write_all(&frame.payload);
-            }
+            Stream::Stdin => return Err(io::Error::other("the other side sent us input")),
+            Stream::Own => return self.user.data(&frame.payload),
         };
         if let Some(sink) = sink {
             sink.outbox.push(&frame.payload);
@@ -228,39 +237,15 @@ impl<'a> Relay<'a> {
         raw: &mut Option<RawMode>,
     ) -> io::Result<()> {
         match wire::decode_message(payload).map_err(io::Error::other)? {
-            ToClient::Credit(more) => self.credit = self.credit.saturating_add(more as usize),
-            ToClient::Stopped => return self.stop_too(signals, raw),
-            ToClient::Written(number) => self.receive_file(number)?,
-            ToClient::NotStarted { reason, kind } => {
-                self.end = Some(Err(match kind {
-                    NotStarted::NotFound => Error::NotFound(reason),
-                    NotStarted::CannotExecute => Error::CannotExecute(reason),
-                    NotStarted::Surroundings => Error::Surroundings(reason),
-                }));
+            ToHost::Credit(more) => self.credit = self.credit.saturating_add(more as usize),
+            ToHost::Stopped => return self.stop_too(signals, raw),
+            ToHost::Own(message) => self.user.message(message)?,
+            ToHost::NotStarted { reason, kind } => {
+                self.end = Some(End::NotStarted { reason, kind });
             }
-            ToClient::Ended { status, counts } => {
-                self.file_complete()?;
-                self.end = Some(Ok(Outcome { status: status.exit_status(), counts }));
-            }
+            ToHost::Ended(ending) => self.end = Some(End::Ended(ending)),
         }
         Ok(())
-    }
-
-    /// From a disk image, a file comes back as a whole. Only to files that were named for writing:
-    /// the other side may be in hostile hands.
-    fn receive_file(&mut self, number: usize) -> io::Result<()> {
-        self.file_complete()?;
-        let file = self.files.get(number).filter(|file| file.export.write);
-        let file = file.ok_or_else(|| io::Error::other("content of a file that was not named"))?;
-        let mut file = File::from(file.opened.try_clone()?);
-        file.set_len(0)?;
-        file.rewind()?;
-        self.written = Some(file);
-        Ok(())
-    }
-
-    fn file_complete(&mut self) -> io::Result<()> {
-        self.written.take().map_or(Ok(()), |file| file.sync_all())
     }
 
     /// The command has been stopped: so are we, until somebody continues us.
@@ -279,8 +264,8 @@ impl<'a> Relay<'a> {
         if let Some(raw) = raw {
             raw.resume()?;
         }
-        self.send(&ToAgent::Resize(self.streams.window()))?;
-        self.send(&ToAgent::Signal { number: Signal::SIGCONT as i32, group: true })
+        self.send(&ToGuest::Resize(self.streams.window()))?;
+        self.send(&ToGuest::Signal { number: Signal::SIGCONT as i32, group: true })
     }
 
     fn forward_signals(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<()> {
@@ -292,8 +277,8 @@ impl<'a> Relay<'a> {
             }
             match signal {
                 Signal::SIGCONT => self.continued(raw)?,
-                Signal::SIGWINCH => self.send(&ToAgent::Resize(self.streams.window()))?,
-                _ => self.send(&ToAgent::Signal { number: signal as i32, group: from_terminal })?,
+                Signal::SIGWINCH => self.send(&ToGuest::Resize(self.streams.window()))?,
+                _ => self.send(&ToGuest::Signal { number: signal as i32, group: from_terminal })?,
             }
         }
         Ok(())
@@ -316,7 +301,7 @@ impl<'a> Relay<'a> {
             Ok(Some(_)) | Err(_) => {
                 let terminal = self.streams.kinds()[0] == StreamKind::Terminal;
                 self.streams.input = None;
-                self.send(if terminal { &ToAgent::HangUp } else { &ToAgent::StdinEnd })?;
+                self.send(if terminal { &ToGuest::HangUp } else { &ToGuest::StdinEnd })?;
             }
         }
         Ok(())
@@ -327,7 +312,7 @@ impl<'a> Relay<'a> {
         // Nobody reads it any more: the command shall learn that as it would here.
         if slot.as_mut().is_some_and(|sink| sink.flush().is_err()) {
             *slot = None;
-            self.send(&ToAgent::OutputClosed(output))?;
+            self.send(&ToGuest::OutputClosed(output))?;
         }
         Ok(())
     }
@@ -335,14 +320,8 @@ impl<'a> Relay<'a> {
     fn write_terminal(&mut self) -> io::Result<()> {
         if self.streams.terminal.as_mut().is_some_and(|sink| sink.flush().is_err()) {
             self.streams.terminal = None;
-            self.send(&ToAgent::HangUp)?;
+            self.send(&ToGuest::HangUp)?;
         }
-        Ok(())
-    }
-
-    /// The keeper speaks up during a session only when it is over.
-    fn keeper_spoke(&mut self) -> io::Result<()> {
-        self.end = Some(Err(Error::Lost(last_words(self.channel))));
         Ok(())
     }
 }
