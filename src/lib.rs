@@ -18,6 +18,7 @@
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
+//! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
@@ -27,6 +28,7 @@ pub mod compression;
 pub mod failure;
 pub mod guest_images;
 pub mod host;
+pub mod image;
 pub mod isolate;
 pub mod session;
 pub mod standard_streams;

@@ -14,6 +14,8 @@ mod error;
 mod initramfs;
 mod payload;
 mod progress;
+pub(crate) use cache::Recipe;
+pub(crate) use digest::Digest;
 pub(crate) use progress::Progress;
 mod script;
 mod tuned;

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::closure::find_program;
 use super::control::Channel;
 use super::error::Error;
 use super::initramfs;
@@ -18,6 +17,7 @@ use super::protocol::{Answer, Request};
 use super::state::Instance;
 use crate::failure::Step;
 use crate::guest_images::{self, Cache, Progress, Series};
+use crate::host::find_program;
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
 
 /// How long a testbed lives.

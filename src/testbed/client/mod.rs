@@ -7,7 +7,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use self::written::WrittenFiles;
-use super::closure::find_program;
 use super::control::Channel;
 use super::error::Error;
 use super::files::{self, NamedFile};
@@ -19,6 +18,7 @@ use super::random::random_bytes;
 use super::state::{Name, StateDirectory};
 use super::{image, protocol};
 use crate::guest_images::Progress;
+use crate::host::find_program;
 use crate::session::host::{CallersStreams, End, Relay, User};
 use crate::session::poll::Poll;
 use crate::session::protocol::{Invocation, NotStarted, StreamKind};

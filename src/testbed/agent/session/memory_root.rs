@@ -13,8 +13,9 @@ use nix::mount::MsFlags;
 use nix::unistd::{chdir, pivot_root};
 
 use crate::failure::{Failure, Step};
+use crate::host::find_program;
 use crate::isolate;
-use crate::testbed::closure::{files_to_run, find_program};
+use crate::testbed::closure::files_to_run;
 use crate::testbed::protocol::{PROGRAM, Start};
 use crate::testbed::replica::Replica;
 
