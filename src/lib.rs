@@ -18,6 +18,7 @@
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
+//! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
 //! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
@@ -29,6 +30,7 @@ pub mod failure;
 pub mod guest_images;
 pub mod host;
 pub mod image;
+pub mod init;
 pub mod isolate;
 pub mod session;
 pub mod standard_streams;

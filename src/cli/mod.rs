@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::init;
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
@@ -39,6 +40,9 @@ enum Command {
     Boot(boot::Args),
     Doctor(doctor::Args),
     Testbed(testbed::Args),
+    /// PID 1 in a guest
+    #[command(hide = true)]
+    GuestInit,
 }
 
 /// Runs the command line and returns the exit status.
@@ -59,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Boot(args) => boot::run(&args, recorder),
         Command::Doctor(args) => doctor::run(&args),
         Command::Testbed(args) => testbed::run(args),
+        Command::GuestInit => Ok(init::main()),
     };
     match result {
         Ok(status) => status,

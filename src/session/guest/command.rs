@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Stdio};
 
@@ -13,6 +13,7 @@ use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, tcgetpgrp, tcsetpgrp};
 
+use super::identity::Identity;
 use super::observer::Observer;
 use crate::session::poll::set_nonblocking;
 use crate::session::protocol::{Invocation, NotStarted, StreamKind};
@@ -43,12 +44,14 @@ nix::ioctl_write_ptr_bad!(
 );
 
 impl Command {
-    /// Starts it, in the working directory of this process.
+    /// Starts it in the working directory of this process, as the user that is given, or as the
+    /// same.
     ///
     /// # Errors
     /// Whose fault it was, and in words.
     pub(crate) fn start(
         start: &Invocation,
+        identity: Option<&Identity>,
         observer: &mut impl Observer,
     ) -> Result<Self, (NotStarted, String)> {
         let broken = |error: io::Error| {
@@ -75,10 +78,18 @@ impl Command {
             .map(|(number, _)| number)
             .collect();
         let foreground = slave.map(|slave| slave.as_raw_fd());
+        let identity = identity.cloned();
+        if let (Some(slave), Some(identity)) = (slave, &identity) {
+            // It is theirs to open again, by its name.
+            fchown(slave, Some(identity.uid), None).map_err(broken)?;
+        }
         // SAFETY: the closure makes system calls only; the terminal it refers to is open in this
         // process until after the spawn.
         unsafe {
-            command.pre_exec(move || become_foreground_job(foreground, &closed));
+            command.pre_exec(move || {
+                become_foreground_job(foreground, &closed)?;
+                identity.as_ref().map_or(Ok(()), Identity::assume)
+            });
         }
         observer.starts();
         let child = command.spawn().map_err(|error| {

@@ -5,11 +5,13 @@
 //! that stopping and continuing work as at home.
 
 mod command;
+mod identity;
 mod observer;
 mod port;
 mod relay;
 
 pub(crate) use command::Command;
+pub(crate) use identity::Identity;
 pub(crate) use observer::{Observer, Unobserved};
 pub(crate) use port::Port;
 pub(crate) use relay::{Relay, child_signals};
