@@ -8,6 +8,7 @@ mod mounts;
 mod namespaces;
 mod network;
 mod privileges;
+mod process;
 mod program;
 mod spawn;
 
@@ -17,4 +18,5 @@ pub use mounts::{
 pub use namespaces::{IdentityMap, Namespaces};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
-pub use program::{Process, Program};
+pub use process::Process;
+pub use program::Program;
