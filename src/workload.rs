@@ -9,8 +9,10 @@ use std::str::FromStr;
 use thiserror::Error;
 
 mod disk;
+mod vsock;
 
 pub use disk::{Disk, DiskEngine, DiskError};
+pub use vsock::{Vsock, VsockError};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.
 pub const MIN_MEMORY: u64 = 32 << 20;
@@ -38,6 +40,8 @@ pub struct Boot {
     pub disks: Vec<Disk>,
     /// Whether it has a source of entropy.
     pub rng: bool,
+    /// Its sockets to the host.
+    pub vsock: Option<Vsock>,
 }
 
 /// What was wrong with a value on the command line.

@@ -18,10 +18,20 @@ const INIT: &str = include_str!("../../guest-images/rootfs/init");
 const MARK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mark"));
 const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
-/// So that a crashing guest can tell, and that one with disks has them; in this order, for some need
+/// So that a crashing guest can tell, and that one with virtio devices has them; in this order, for some need
 /// those before them. What a kernel has built in is left out.
-const MODULES: [&str; 7] =
-    ["pvpanic", "pvpanic_mmio", "virtio", "virtio_ring", "virtio_mmio", "virtio_blk", "virtio_rng"];
+const MODULES: [&str; 10] = [
+    "pvpanic",
+    "pvpanic_mmio",
+    "virtio",
+    "virtio_ring",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_rng",
+    "vsock",
+    "vmw_vsock_virtio_transport_common",
+    "vmw_vsock_virtio_transport",
+];
 
 /// The archive's name in its cache entry.
 const ARCHIVE: &str = "initramfs.cpio";

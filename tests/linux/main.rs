@@ -9,6 +9,7 @@ mod disks;
 mod ends;
 mod guest;
 mod kernels;
+mod sockets;
 
 use common::terminal::Terminal;
 use common::{soak, testbed};

@@ -9,11 +9,16 @@ mod driver;
 mod entropy;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
+#[path = "../../fuzz/vsock.rs"]
+mod fuzz_sockets;
+mod guest_sockets;
 mod hostile_queues;
 mod hostile_registers;
+mod hostile_sockets;
 mod queues;
 mod requests;
 mod resets;
+mod sockets;
 
 use proptest::prelude::*;
 
@@ -22,5 +27,11 @@ proptest! {
     #[test]
     fn a_hostile_driver_hurts_only_itself(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         fuzz::drive(&bytes);
+    }
+
+    /// The same for sockets.
+    #[test]
+    fn a_hostile_guest_hurts_only_its_own_sockets(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        fuzz_sockets::drive(&bytes);
     }
 }

@@ -29,10 +29,12 @@ pub(super) fn run(
     // Before any thread is started: the signals stay blocked in all of them.
     let signals = Signals::take()?;
     let mut console = Console::open(&boot.serial)?;
+    // Kept from one start to the next: programs on the host may connect at any moment.
+    let vsock = devices::open_vsock(boot)?;
     let outcome = loop {
         let device = Path::new(kvm::DEVICE);
         let output = console.output();
-        let virtio = devices::build(boot, disks)?;
+        let virtio = devices::build(boot, disks, vsock.as_ref())?;
         let machine = Machine::build(device, &plan, boot.cpus, virtio, output, recorder.clone())?;
         let outcome = session::run(machine, &mut console, &signals, &recorder)?;
         if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {

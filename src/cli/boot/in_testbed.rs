@@ -40,6 +40,9 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     if let Some(initrd) = &boot.initrd {
         check_is_file(initrd)?;
     }
+    if let Some(vsock) = &boot.vsock {
+        return Err(out_of_reach(&vsock.path).into());
+    }
     say(format_args!("booting in the testbed ({reason})"));
     let mut session = session(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
@@ -76,6 +79,15 @@ fn check_is_file(initrd: &Path) -> Result<(), String> {
     }
     let name = initrd.display();
     Err(format!("initrd {name}: it is a pipe, which the testbed cannot read: write it to a file"))
+}
+
+/// A Unix socket leads nowhere but to programs of the same machine.
+fn out_of_reach(path: &Path) -> String {
+    format!(
+        "--vsock path={}: this boot is in the testbed, where no program of this host could connect \
+         to it: run duplex and those programs there together, with `duplex testbed run`",
+        path.display()
+    )
 }
 
 /// The testbed has other devices than this host.

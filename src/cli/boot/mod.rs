@@ -16,7 +16,7 @@ use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
-use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial};
+use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial, Vsock};
 
 mod devices;
 mod here;
@@ -76,6 +76,15 @@ pub(super) struct Args {
     /// Give the guest a source of entropy
     #[arg(long)]
     rng: bool,
+    /// Sockets between guest and host. A program on the host connects to the Unix socket PATH, writes
+    /// "CONNECT <port>" and a newline, and reads "OK"; the guest's connections to port P of the host
+    /// (CID 2) lead to the Unix socket PATH_P. N is the guest's address [default: 3]
+    #[arg(
+        long,
+        value_name = "[cid=N,]path=PATH",
+        value_parser = OsStringValueParser::new().try_map(Vsock::try_from)
+    )]
+    vsock: Option<Vsock>,
     /// Where the serial console leads: stdio, off, or a file that its output is written to
     #[arg(long, value_name = "stdio|off|PATH", default_value = "stdio")]
     serial: Serial,
@@ -152,8 +161,8 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     };
     let serial = args.serial.clone();
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
-    let (disks, rng) = (args.disks.clone(), args.rng);
-    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, rng })
+    let (disks, rng, vsock) = (args.disks.clone(), args.rng, args.vsock.clone());
+    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, rng, vsock })
 }
 
 /// Refuses to write the console over the files that the guest is made of.

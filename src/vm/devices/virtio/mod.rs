@@ -8,7 +8,7 @@
 //! | `queue`, `chain` | a virtqueue, and what the driver put into it, checked |
 //! | `event_thread` | where devices do their work |
 //! | `rate`, `throttle` | token buckets, and a timer that says when there are tokens again |
-//! | `block`, `rng` | the devices |
+//! | `block`, `rng`, `vsock` | the devices |
 
 pub mod block;
 pub mod chain;
@@ -20,6 +20,7 @@ pub mod rate;
 mod registers;
 pub mod rng;
 pub mod throttle;
+pub mod vsock;
 
 use std::io;
 use std::sync::Arc;
