@@ -11,6 +11,9 @@
 //! | `terminal` | the caller's terminal: raw mode, and back on every way out |
 //! | `standard_streams` | which of the standard streams were open at the start |
 //! | `failure` | a step that failed, and what the system said |
+//! | `state` | what of this user's runs now, on disk |
+//! | `console_log` | a machine's last words |
+//! | `random` | bytes that nobody can guess |
 //! | `session` | a command that runs elsewhere: its streams, signals and end, on both sides |
 //! | `compression` | gzip, xz, zstd and LZ4, undone with a bound on what comes out |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
@@ -26,14 +29,17 @@
 
 pub mod cli;
 pub mod compression;
+pub mod console_log;
 pub mod failure;
 pub mod guest_images;
 pub mod host;
 pub mod image;
 pub mod init;
 pub mod isolate;
+pub mod random;
 pub mod session;
 pub mod standard_streams;
+pub mod state;
 pub mod terminal;
 pub mod testbed;
 pub mod trace;

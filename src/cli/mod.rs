@@ -14,6 +14,8 @@ use crate::trace::boot::{Phase, Recorder};
 mod boot;
 mod doctor;
 mod testbed;
+mod testbed_mode;
+mod timing;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
@@ -47,6 +49,9 @@ enum Command {
     /// PID 1 in a guest
     #[command(hide = true)]
     GuestInit,
+    /// A further session in a guest
+    #[command(hide = true)]
+    GuestSession,
 }
 
 /// Runs the command line and returns the exit status.
@@ -68,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
+        Command::GuestSession => Ok(init::further_session()),
     };
     match result {
         Ok(status) => status,

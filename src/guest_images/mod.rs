@@ -13,12 +13,18 @@ mod digest;
 mod error;
 mod initramfs;
 mod payload;
+mod program;
 mod progress;
-pub(crate) use cache::Recipe;
-pub(crate) use digest::Digest;
-pub(crate) use progress::Progress;
+mod run;
 mod script;
 mod tuned;
+
+pub(crate) use cache::Recipe;
+pub(crate) use digest::Digest;
+pub(crate) use initramfs::{MODULE_ORDER, MODULES};
+pub(crate) use program::own_program;
+pub(crate) use progress::Progress;
+pub(crate) use run::{RunKernel, run_kernel};
 
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};

@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
-use nix::unistd::{Pid, setsid, sync};
+use nix::unistd::{Pid, sync};
 
-use super::protocol::{Message, SESSION_PORT, Start};
-use super::{memory, names, root, users};
+use super::further::Door;
+use super::protocol::{Message, SESSION_PORT, Setting, Start};
+use super::{memory, modules, names, root, users};
 use crate::failure::{Failure, Step};
 use crate::isolate;
-use crate::session::guest::{Command, Port, Relay, Unobserved, child_signals};
+use crate::session::guest::{Command, Port, Relay, Unobserved, child_signals, lead_session};
 use crate::session::poll::set_nonblocking;
 use crate::session::protocol::{Invocation, NotStarted, ToHost};
 
@@ -43,22 +44,21 @@ fn end_the_machine() -> Result<Infallible, Errno> {
 
 fn run() -> Result<(), Failure> {
     root::mount_devices()?;
+    modules::load_modules()?;
     let children = child_signals().step("get ready for a child")?;
     let host = connect_to_host().step("connect to the host")?;
-    let (mut port, start) = Port::accept::<Start>(host).step("read what to start")?;
-    // What we start as the kernel's first process is in nobody's session.
-    match setsid() {
-        Ok(_) | Err(Errno::EPERM) => {}
-        Err(error) => return Err(error).step("lead a session"),
-    }
-    let command = match prepare(*start) {
+    let (mut port, mut start) = Port::accept::<Start>(host).step("read what to start")?;
+    lead_session().step("lead a session")?;
+    let setting = start.setting.take();
+    let door = Door::open().step("listen for further sessions")?;
+    let command = match furnish(setting).and_then(|()| start_command(*start)) {
         Ok(command) => command,
         Err((kind, reason)) => {
             port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;
             return port.linger().step("tell the host");
         }
     };
-    let mut relay = Relay::new(port, command, children, Unobserved);
+    let mut relay = Relay::new(port, command, children, door);
     let ending = relay.run().step("pass data to and fro")?;
     // Whatever the command left running ends here, before what was written is declared safe.
     relay.end_others().step("end the command's children")?;
@@ -83,13 +83,23 @@ fn connect_to_host() -> io::Result<File> {
     Ok(socket.into())
 }
 
-/// Everything up to the running command.
-fn prepare(start: Start) -> Result<Command, (NotStarted, String)> {
+/// Makes the guest what every command in it finds.
+fn furnish(setting: Option<Setting>) -> Result<(), (NotStarted, String)> {
+    let Some(setting) = setting else {
+        return Err((NotStarted::Surroundings, "the first command needs surroundings".into()));
+    };
+    let furnish = || -> Result<(), Failure> {
+        root::enter(setting.layer)?;
+        root::mount_volumes(&setting.volumes)?;
+        names::set(&setting.hostname)?;
+        isolate::bring_loopback_up()
+    };
+    furnish().map_err(|failure| (NotStarted::Surroundings, format!("in the guest: {failure}")))
+}
+
+/// Starts a command as who it is to be.
+pub(super) fn start_command(start: Start) -> Result<Command, (NotStarted, String)> {
     let refused = |reason: String| (NotStarted::Surroundings, reason);
-    let broken = |failure: Failure| (NotStarted::Surroundings, format!("in the guest: {failure}"));
-    root::enter(start.layer).map_err(broken)?;
-    names::set(&start.hostname).map_err(broken)?;
-    isolate::bring_loopback_up().map_err(broken)?;
     let user = users::find(start.user.as_deref()).map_err(refused)?;
     let mut invocation = start.invocation;
     if !invocation.env.iter().any(|(name, _)| name == "HOME") {

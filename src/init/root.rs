@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 
-use super::protocol::Layer;
+use super::protocol::{Layer, Volume};
 use crate::failure::{Failure, Step};
 use crate::isolate::mounting::{INERT, make_directories, put};
 
@@ -42,6 +42,18 @@ pub(super) fn enter(layer: Layer) -> Result<(), Failure> {
     chroot(".").step("change the root")?;
     chdir("/").step("enter the root")?;
     provide_tmp().step("make /tmp")
+}
+
+/// Makes directories of the host visible where they were asked for.
+pub(super) fn mount_volumes(volumes: &[Volume]) -> Result<(), Failure> {
+    for Volume { tag, at, read_only } in volumes {
+        fs::create_dir_all(at).step_with(|| format!("make {}", at.display()))?;
+        let mut flags = INERT;
+        flags.set(MsFlags::MS_RDONLY, *read_only);
+        mount(Some(tag.as_str()), at, Some("virtiofs"), flags, None::<&str>)
+            .step_with(|| format!("mount the volume at {}", at.display()))?;
+    }
+    Ok(())
 }
 
 /// The overlay's root has the attributes of the upper layer's.

@@ -51,7 +51,7 @@ pub(crate) enum Output {
 }
 
 /// A command, and what it is connected to.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Invocation {
     /// The program and its arguments.
     pub(crate) argv: Vec<OsString>,

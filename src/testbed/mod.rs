@@ -23,7 +23,6 @@
 mod agent;
 mod client;
 mod closure;
-mod console_log;
 mod control;
 mod error;
 mod files;
@@ -33,11 +32,10 @@ mod keeper;
 mod lasting;
 mod launch;
 mod model;
+mod places;
 mod protocol;
-mod random;
 mod replica;
 mod scratch;
-mod state;
 
 pub use crate::failure::Failure;
 pub use agent::{agent, session};

@@ -14,4 +14,4 @@ pub(crate) use command::Command;
 pub(crate) use identity::Identity;
 pub(crate) use observer::{Observer, Unobserved};
 pub(crate) use port::Port;
-pub(crate) use relay::{Relay, child_signals};
+pub(crate) use relay::{Relay, child_signals, lead_session};

@@ -1,5 +1,7 @@
 //! Who watches a command's life.
 
+use std::os::fd::BorrowedFd;
+
 /// Is told when something happens to the command.
 pub(crate) trait Observer {
     /// It is about to be started.
@@ -16,6 +18,14 @@ pub(crate) trait Observer {
     fn held_limit(&self) -> Option<usize> {
         None
     }
+
+    /// What else it waits for meanwhile: to be readable.
+    fn interest(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// That is readable.
+    fn ready(&mut self) {}
 }
 
 /// Nobody.

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, setsid};
 use serde::de::IgnoredAny;
 
 use super::command::Command;
@@ -29,6 +29,7 @@ enum Source {
     Stdout,
     Stderr,
     Terminal,
+    Observer,
 }
 
 /// The event loop of the guest's side.
@@ -86,6 +87,11 @@ impl<O: Observer> Relay<O> {
         (self.port, self.observer)
     }
 
+    /// Sends the command's process group a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.command.signal(signal as i32, true)
+    }
+
     /// Ends every other process. To be called by PID 1 only.
     pub(crate) fn end_others(&self) -> io::Result<()> {
         // From PID 1: everything but ourselves, in its namespace.
@@ -123,6 +129,9 @@ impl<O: Observer> Relay<O> {
             && (room || !self.input.is_empty())
         {
             poll.add(Source::Terminal, terminal, room, !self.input.is_empty());
+        }
+        if let Some(interest) = self.observer.interest() {
+            poll.add_fd(Source::Observer, interest, true, false);
         }
         poll.wait(None)
     }
@@ -167,6 +176,7 @@ impl<O: Observer> Relay<O> {
                     self.read_terminal()?;
                 }
             }
+            Source::Observer => self.observer.ready(),
             Source::Stdout => drop(self.read_output(Output::Stdout)?),
             Source::Stderr => drop(self.read_output(Output::Stderr)?),
         }
@@ -341,6 +351,15 @@ impl<O: Observer> Relay<O> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// Makes this process the leader of a terminal session, if it is not yet.
+pub(crate) fn lead_session() -> nix::Result<()> {
+    match setsid() {
+        // A kernel's first process is in nobody's session, and a leader already is one.
+        Ok(_) | Err(Errno::EPERM) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -5,4 +5,5 @@ mod signals;
 mod streams;
 
 pub(crate) use relay::{End, Relay, User};
+pub(crate) use signals::Signals;
 pub(crate) use streams::CallersStreams;

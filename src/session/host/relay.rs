@@ -32,7 +32,14 @@ pub(crate) trait User {
     type Message: DeserializeOwned;
 
     /// A descriptor that becomes readable when there is no use in going on: the machine has ended.
-    fn end_of_machine(&self) -> BorrowedFd<'_>;
+    /// None where the other side going away tells as much.
+    fn end_of_machine(&self) -> Option<BorrowedFd<'_>>;
+
+    /// The command has been started.
+    fn started(&mut self) {}
+
+    /// The command has written to standard output, or to its terminal.
+    fn wrote(&mut self) {}
 
     /// The other side has sent a message. It may be in hostile hands.
     fn message(&mut self, message: Self::Message) -> io::Result<()>;
@@ -50,6 +57,8 @@ pub(crate) enum End {
     NotStarted { reason: String, kind: NotStarted },
     /// The other side went away, and the command with it.
     Lost,
+    /// This signal came before the command was started.
+    Interrupted(i32),
 }
 
 #[derive(Clone, Copy)]
@@ -71,6 +80,8 @@ pub(crate) struct Relay<'a, U> {
     streams: CallersStreams,
     /// How much input the other side is ready to take.
     credit: usize,
+    /// Whether the command has been started.
+    started: bool,
     end: Option<End>,
 }
 
@@ -83,16 +94,21 @@ impl<'a, U: User> Relay<'a, U> {
             outbox: Outbox::default(),
             streams,
             credit: 0,
+            started: false,
             end: None,
         }
     }
 
     /// Starts the command and stays with it until it ends. `on_terminal` says whether it reads from
     /// a terminal there.
-    pub(crate) fn run(mut self, start: U::Start, on_terminal: bool) -> io::Result<End> {
+    pub(crate) fn run(
+        mut self,
+        start: U::Start,
+        on_terminal: bool,
+        signals: Signals,
+    ) -> io::Result<End> {
         set_nonblocking(&self.port)?;
         self.send(&ToGuest::Start(Box::new(start)))?;
-        let signals = Signals::take()?;
         // Not before the signals are taken: one that ended us now would leave the terminal raw.
         let input = self.streams.input.as_ref().filter(|_| on_terminal);
         let mut raw = input.map(RawMode::enter).transpose()?.flatten();
@@ -151,7 +167,9 @@ impl<'a, U: User> Relay<'a, U> {
         if running {
             let read = !self.streams.any_full();
             poll.add_fd(Source::Port, self.port.as_fd(), read, !self.outbox.is_empty());
-            poll.add_fd(Source::Machine, self.user.end_of_machine(), true, false);
+            if let Some(end) = self.user.end_of_machine() {
+                poll.add_fd(Source::Machine, end, true, false);
+            }
         }
         poll.add(Source::Signals, signals, true, false);
         if let Some(input) = &self.streams.input
@@ -224,6 +242,9 @@ impl<'a, U: User> Relay<'a, U> {
             Stream::Stdin => return Err(io::Error::other("the other side sent us input")),
             Stream::Own => return self.user.data(&frame.payload),
         };
+        if frame.stream != Stream::Stderr {
+            self.user.wrote();
+        }
         if let Some(sink) = sink {
             sink.outbox.push(&frame.payload);
         }
@@ -237,7 +258,12 @@ impl<'a, U: User> Relay<'a, U> {
         raw: &mut Option<RawMode>,
     ) -> io::Result<()> {
         match wire::decode_message(payload).map_err(io::Error::other)? {
-            ToHost::Credit(more) => self.credit = self.credit.saturating_add(more as usize),
+            ToHost::Credit(more) => {
+                self.credit = self.credit.saturating_add(more as usize);
+                if !std::mem::replace(&mut self.started, true) {
+                    self.user.started();
+                }
+            }
             ToHost::Stopped => return self.stop_too(signals, raw),
             ToHost::Own(message) => self.user.message(message)?,
             ToHost::NotStarted { reason, kind } => {
@@ -274,6 +300,11 @@ impl<'a, U: User> Relay<'a, U> {
                 // The command has ended; whoever is to read its output does not, and we are told
                 // to wait no longer.
                 self.streams.discard();
+            }
+            if !self.started && self.end.is_none() && FATAL.contains(&signal) {
+                // Nobody is there yet who could do anything about it.
+                self.end = Some(End::Interrupted(signal as i32));
+                return Ok(());
             }
             match signal {
                 Signal::SIGCONT => self.continued(raw)?,

@@ -43,6 +43,24 @@ impl CallersStreams {
         })
     }
 
+    /// The same for a command that gets what was asked for, whatever these are: input or none; a
+    /// terminal for all three, or pipes.
+    pub(crate) fn take_for(input: bool, terminal: bool) -> io::Result<Self> {
+        let mut streams = Self::take()?;
+        if !input {
+            streams.input = None;
+        }
+        if terminal {
+            // All that comes is the terminal's.
+            streams.terminal = streams.stdout.take();
+            streams.stderr = None;
+        } else {
+            streams.terminal = None;
+        }
+        streams.kinds = [if terminal { StreamKind::Terminal } else { StreamKind::Pipe }; 3];
+        Ok(streams)
+    }
+
     /// What each of them is.
     pub(crate) fn kinds(&self) -> [StreamKind; 3] {
         self.kinds
@@ -55,8 +73,9 @@ impl CallersStreams {
 
     /// The size of the terminal's window; zero when there is none.
     pub(crate) fn window(&self) -> WindowSize {
-        let terminal = self.terminal.as_ref().and_then(|sink| window_size(&sink.file).ok());
-        terminal.unwrap_or_default()
+        let output = self.terminal.as_ref().and_then(|sink| window_size(&sink.file).ok());
+        let input = || self.input.as_ref().and_then(|input| window_size(&input.file).ok());
+        output.or_else(input).unwrap_or_default()
     }
 
     /// An output, unless it is closed.

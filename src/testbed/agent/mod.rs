@@ -9,7 +9,6 @@ mod base;
 mod command_line;
 mod devices;
 mod hypervisor;
-mod modules;
 mod pid1;
 mod session;
 

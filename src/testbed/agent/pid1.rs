@@ -17,8 +17,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
 use super::hypervisor::IdleVm;
-use super::{base, devices, modules};
+use super::{base, devices};
 use crate::failure::{Failure, Step};
+use crate::init;
 use crate::isolate::{self, Namespaces, Process, Program};
 use crate::session::poll::set_nonblocking;
 use crate::testbed::agent::command_line::on_command_line;
@@ -48,7 +49,7 @@ fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     base::mount_kernel_file_systems()?;
     // (2) Drivers. The socket comes first, so that no device can appear unnoticed.
     let events = devices::Events::listen()?;
-    modules::load_all()?;
+    init::load_modules()?;
     // (3) The ports.
     let notice_port = notices.insert(devices::open_port(&events, NOTICE_PORT)?);
     let ports = (0..SESSIONS)

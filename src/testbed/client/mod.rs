@@ -13,15 +13,16 @@ use super::files::{self, NamedFile};
 use super::lasting::find_lasting;
 use super::launch::{Ground, Lifetime, launch};
 use super::model::{Clock, Counts, Outcome, Session};
+use super::places::{self, Name};
 use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, ToClient};
-use super::random::random_bytes;
-use super::state::{Name, StateDirectory};
 use super::{image, protocol};
 use crate::guest_images::Progress;
 use crate::host::find_program;
-use crate::session::host::{CallersStreams, End, Relay, User};
+use crate::random::random_bytes;
+use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::poll::Poll;
-use crate::session::protocol::{Invocation, NotStarted, StreamKind};
+use crate::session::protocol::{Ending, Invocation, NotStarted, StreamKind};
+use crate::state::StateDirectory;
 
 /// Runs a command in the testbed as if it ran here: with this process's standard streams,
 /// forwarding the signals that this process gets. Uses the user's lasting testbed of that kind, or
@@ -61,12 +62,12 @@ fn run_once(
     from_image: bool,
 ) -> Result<Outcome, Error> {
     let progress = Progress::new("testbed");
-    let instance = state.create(Name::Once)?;
+    let instance = places::create(state, Name::Once)?;
     // The name is random and new.
     let instance = instance.ok_or_else(|| Error::Connection(ErrorKind::AlreadyExists.into()))?;
     let ground = if from_image {
         progress.step("making a disk image");
-        image::build(&instance.stage(), session, files).map(Ground::Image)
+        image::build(&instance.place.stage(), session, files).map(Ground::Image)
     } else {
         Ok(Ground::Export)
     };
@@ -115,7 +116,7 @@ impl Client<'_> {
         greet(&mut port, self.channel)?;
         let mut streams = CallersStreams::take().map_err(Error::Connection)?;
         let start = self.describe(&exports, &streams);
-        if start.clock == Clock::Instructions {
+        if start.clock == Clock::Instructions || !self.session.reads_input {
             streams.without_input();
         }
         let on_terminal = start.invocation.streams[0] == StreamKind::Terminal;
@@ -124,7 +125,8 @@ impl Client<'_> {
             written: WrittenFiles::to(self.files),
             counts: None,
         };
-        let end = Relay::new(port, streams, &mut machine).run(start, on_terminal);
+        let signals = Signals::take().map_err(Error::Connection)?;
+        let end = Relay::new(port, streams, &mut machine).run(start, on_terminal, signals);
         match end.map_err(Error::Connection)? {
             End::Ended(ending) => {
                 machine.written.complete().map_err(Error::Connection)?;
@@ -136,6 +138,9 @@ impl Client<'_> {
                 NotStarted::Surroundings => Error::Surroundings(reason),
             }),
             End::Lost => Err(Error::Lost(last_words(self.channel))),
+            End::Interrupted(number) => {
+                Ok(Outcome { status: Ending::Killed(number).exit_status(), counts: None })
+            }
         }
     }
 
@@ -209,8 +214,8 @@ impl User for RunningMachine<'_> {
     type Message = ToClient;
 
     /// The keeper speaks up during a session only when it is over.
-    fn end_of_machine(&self) -> BorrowedFd<'_> {
-        self.channel.as_fd()
+    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.channel.as_fd())
     }
 
     fn message(&mut self, message: ToClient) -> io::Result<()> {

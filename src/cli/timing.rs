@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::{report, table};
+use super::{report, table};
 use crate::testbed::Counts;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::session::Outcome;
 
 /// What the clock counts. On the counting machine of the testbed a nanosecond is an instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 pub(super) enum Unit {
     /// Time.
     Milliseconds,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 /// Bytes that nobody can guess, random(4).
-pub(super) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
+pub(crate) fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)

@@ -11,11 +11,11 @@ const LINES: usize = 10;
 
 /// The newest part of an endless text.
 #[derive(Debug, Default)]
-pub(super) struct ConsoleLog(VecDeque<u8>);
+pub(crate) struct ConsoleLog(VecDeque<u8>);
 
 impl ConsoleLog {
     /// Takes what `from` has now, if it talks without end no more than is kept; `false` at its end.
-    pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
+    pub(crate) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         for _ in 0..LIMIT / buffer.len() {
             match from.read(&mut buffer) {
@@ -38,7 +38,7 @@ impl ConsoleLog {
     /// The last lines, fit for a terminal: the machine may be in hostile hands, and its output must
     /// not reach the user's terminal as control sequences. Before them, whatever further back looks
     /// like the reason: a kernel that panics says why first, and then much else.
-    pub(super) fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let bytes: Vec<u8> = self.0.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<String> = text
