@@ -22,6 +22,7 @@
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
 //! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
+//! | `instances` | guests that run, for other processes to find |
 //! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
@@ -35,6 +36,7 @@ pub mod guest_images;
 pub mod host;
 pub mod image;
 pub mod init;
+pub mod instances;
 pub mod isolate;
 pub mod random;
 pub mod session;

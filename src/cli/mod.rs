@@ -13,6 +13,9 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
 mod doctor;
+mod exec;
+mod instances;
+mod run;
 mod testbed;
 mod testbed_mode;
 mod timing;
@@ -44,8 +47,15 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Boot(boot::Args),
+    Run(run::Args),
+    Exec(exec::Args),
+    Ps(instances::PsArgs),
+    Stop(instances::StopArgs),
     Doctor(doctor::Args),
     Testbed(testbed::Args),
+    /// What another process has decided
+    #[command(hide = true)]
+    RunOrder(run::OrderArgs),
     /// PID 1 in a guest
     #[command(hide = true)]
     GuestInit,
@@ -70,6 +80,11 @@ pub fn main() -> ExitCode {
     start_logging(cli.verbose);
     let result = match cli.command {
         Command::Boot(args) => boot::run(&args, recorder),
+        Command::Run(args) => run::run(&args, recorder),
+        Command::RunOrder(args) => run::run_order(&args, recorder),
+        Command::Exec(args) => exec::run(&args),
+        Command::Ps(args) => instances::ps(&args),
+        Command::Stop(args) => instances::stop(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),

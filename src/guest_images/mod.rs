@@ -24,7 +24,7 @@ pub(crate) use digest::Digest;
 pub(crate) use initramfs::{MODULE_ORDER, MODULES};
 pub(crate) use program::own_program;
 pub(crate) use progress::Progress;
-pub(crate) use run::{RunKernel, run_kernel};
+pub(crate) use run::run_kernel;
 
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};

@@ -79,7 +79,7 @@ impl Background {
     ///
     /// # Errors
     /// It could not be started, or its thread panicked.
-    pub fn stop(self) -> Result<Outcome, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn stop(self) -> Result<Outcome, Box<dyn std::error::Error>> {
         self.end.declare(End::Quit);
         match self.thread.join() {
             Ok(outcome) => Ok(outcome?),
