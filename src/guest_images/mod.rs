@@ -28,7 +28,7 @@ pub(crate) use run::run_kernel;
 
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};
-pub use demo::{demo_initramfs, hello_initramfs};
+pub use demo::{busybox, demo_initramfs, hello_initramfs};
 pub use error::Error;
 pub use initramfs::Initramfs;
 pub use payload::{PayloadError, elf_from_bzimage};

@@ -9,6 +9,7 @@ mod disks;
 mod ends;
 mod guest;
 mod kernels;
+mod run;
 mod sockets;
 
 use common::terminal::Terminal;

@@ -25,6 +25,7 @@ use crate::vm::devices::virtio::event_thread::EventThread;
 use crate::vm::devices::virtio::vsock::Vsock;
 use crate::vm::devices::virtio::vsock::front::Front;
 use crate::vm::devices::virtio::vsock::listener::Listener;
+use crate::vm::end::End as GuestEnd;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
 use crate::vm::session::Outcome;
@@ -164,12 +165,14 @@ fn conclude(end: End, killed: u64, outcome: &Outcome, console: KeptOutput) -> u8
         }
         End::Interrupted(number) => Ending::Killed(number).exit_status(),
         End::Lost => {
+            let how = match &outcome.end {
+                // That is how a guest's kernel gives up.
+                GuestEnd::Reset | GuestEnd::TripleFault(_) => "its kernel could not go on".into(),
+                other => other.to_string(),
+            };
             let lines = console.last_lines();
             let separator = if lines.is_empty() { "" } else { ". Its last words:\n" };
-            say(format_args!(
-                "the guest ended before its command: {}{separator}{lines}",
-                outcome.end
-            ));
+            say(format_args!("the guest ended before its command: {how}{separator}{lines}"));
             FAILED
         }
     }

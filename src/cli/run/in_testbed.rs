@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use super::order::Order;
@@ -25,6 +26,8 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
         );
     }
     let instance = Instance::claim(&order.about)?;
+    // Nobody is answered here; but whoever connects learns which process this is.
+    let _listener = UnixListener::bind(instance.socket())?;
     let mut there = order.clone();
     there.about.testbed = false;
     let path = instance.file("order");
