@@ -17,6 +17,7 @@ use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -133,16 +134,21 @@ impl Cache {
         made
     }
 
-    /// Removes the entries of this kind but for one.
+    /// Removes the entries of this kind but for one, and for those that are younger than `age`.
     ///
     /// Whoever has a file of theirs open keeps it.
-    pub(crate) fn keep_only(&self, kind: &str, path: &Path) {
+    pub(crate) fn keep_only(&self, kind: &str, path: &Path, age: Duration) {
         let Ok(entries) = fs::read_dir(&self.root) else { return };
         let prefix = format!("{kind}-");
+        let is_young = |entry: &fs::DirEntry| {
+            let made = entry.metadata().and_then(|metadata| metadata.modified());
+            made.is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed < age))
+        };
         for entry in entries.filter_map(Result::ok) {
             let of_kind = entry.file_name().to_string_lossy().starts_with(&prefix);
             if of_kind
                 && entry.path() != path
+                && !is_young(&entry)
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 log::warn!("cannot remove {}: {error}; remove it by hand", entry.path().display());

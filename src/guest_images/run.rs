@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::cache::{Cache, Recipe};
 use super::debian::{DebianKernel, Series, debian_kernel};
@@ -27,6 +28,8 @@ const MODULES: [&str; 10] = [
     "fuse",
     "virtiofs",
 ];
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The archive's name in its cache entry.
 const ARCHIVE: &str = "initramfs.cpio";
@@ -69,8 +72,8 @@ fn initramfs(cache: &Cache, kernel: Option<&DebianKernel>) -> Result<PathBuf, Er
         let path = dir.join(ARCHIVE);
         fs::write(&path, archive.finish()?).map_err(Error::file("write", &path))
     })?;
-    // That of an earlier build is of no more use; whoever has it open keeps it.
-    cache.keep_only(kind, &entry);
+    // That of an earlier build is of no more use, unless somebody goes to and fro between builds.
+    cache.keep_only(kind, &entry, DAY);
     Ok(entry.join(ARCHIVE))
 }
 

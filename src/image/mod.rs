@@ -9,6 +9,7 @@ mod tree;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::guest_images::{self, Cache, Digest, Progress, Recipe};
 
@@ -78,7 +79,7 @@ pub fn disk(cache: &Cache, source: &Path) -> Result<PathBuf, Error> {
         let unchanged = tree::digest(&directory)?.name() == digest.name();
         if unchanged { Ok(()) } else { Err(Error::Changing(directory.clone())) }
     })?;
-    cache.keep_only(&kind, &entry);
+    cache.keep_only(&kind, &entry, Duration::ZERO);
     Ok(entry.join(DISK))
 }
 
