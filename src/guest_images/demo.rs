@@ -85,7 +85,7 @@ pub fn hello_initramfs(cache: &Cache) -> Result<PathBuf, Error> {
 }
 
 /// The name of the cache entry that the file is in.
-pub(super) fn entry_name(file: &Path) -> &[u8] {
+fn entry_name(file: &Path) -> &[u8] {
     file.parent().and_then(Path::file_name).unwrap_or_default().as_encoded_bytes()
 }
 

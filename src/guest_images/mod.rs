@@ -15,7 +15,6 @@ mod initramfs;
 mod payload;
 mod program;
 mod progress;
-mod run;
 mod script;
 mod tuned;
 
@@ -24,7 +23,6 @@ pub(crate) use digest::Digest;
 pub(crate) use initramfs::{MODULE_ORDER, MODULES};
 pub(crate) use program::own_program;
 pub(crate) use progress::Progress;
-pub(crate) use run::run_kernel;
 
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};

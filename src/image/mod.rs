@@ -4,7 +4,10 @@
 //! [digest of the tree](tree), and made anew when anything in the directory has changed.
 
 pub(crate) mod ext4;
+mod init_disk;
 mod tree;
+
+pub(crate) use init_disk::{Init, run_kernel};
 
 use std::fs::{self, File};
 use std::io;

@@ -1,6 +1,6 @@
 //! PID 1 of the VM half, and the agent of `duplex run` in the guest.
 //!
-//! The guest's initramfs is this very program. It lays a writable layer over the image's disk, makes
+//! The guest's init is this very program. It lays a writable layer over the image's disk, makes
 //! that the root, starts the command as its child, and stays: it reaps what the command leaves
 //! behind, passes streams and signals on, and says how it all ended. All it needs to know comes over
 //! one vsock connection, which it makes to the host: a [session](crate::session). Further sessions,

@@ -17,8 +17,12 @@ const IMAGE_DISK: &str = "/dev/vda";
 /// The disk of a writable layer that stays.
 const LAYER_DISK: &str = "/dev/vdb";
 
-/// Mounts the kernel's devices in the initramfs, for the disks are among them.
+/// Mounts the kernel's devices in the initramfs, for the disks are among them. If its root is a disk,
+/// the kernel has done that.
 pub(super) fn mount_devices() -> Result<(), Failure> {
+    if fs::exists(IMAGE_DISK).step_with(|| format!("look for {IMAGE_DISK}"))? {
+        return Ok(());
+    }
     put("devtmpfs", "devtmpfs", "/dev", MsFlags::MS_NOSUID, "mode=0755")
 }
 

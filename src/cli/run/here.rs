@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::order::Order;
 use crate::cli::{FAILED, say, timing};
+use crate::image::Init;
 use crate::init::{Message, SESSION_PORT, Start};
 use crate::instances::Instance;
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
@@ -78,12 +79,19 @@ fn plan(order: &Order, devices: usize) -> Result<Plan, Box<dyn Error>> {
     let named = |error| format!("kernel {}: {error}", order.kernel.display());
     let kernel = Kernel::open(&order.kernel).map_err(|error| named(error.to_string()))?;
     // A reset ends the guest, at once by a triple fault.
-    let cmdline: Cmdline = "console=ttyS0 quiet panic=-1 reboot=t -- guest-init".parse()?;
-    let initramfs = Some(order.initramfs.as_path());
+    let common = "console=ttyS0 quiet panic=-1 reboot=t";
+    let (root, initramfs) = match &order.init {
+        Init::Initramfs(path) => (String::new(), Some(path.as_path())),
+        Init::Disk(_) => {
+            let disk = if order.layer.is_some() { "vdc" } else { "vdb" };
+            (format!(" root=/dev/{disk} rootfstype=ext4 ro init=/init"), None)
+        }
+    };
+    let cmdline: Cmdline = format!("{common}{root} -- guest-init").parse()?;
     Ok(Plan::new(kernel, initramfs, cmdline, order.memory, devices)?)
 }
 
-/// The image's disk, the layer's if there is one, and the way to init.
+/// The image's disk, the layer's if there is one, that of init if it is on one, and the way to init.
 fn devices(
     order: &Order,
     front: &Arc<Front>,
@@ -91,7 +99,11 @@ fn devices(
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
     let image = Disk { read_only: true, ..Disk::new(&order.disk) };
     let layer = order.layer.as_ref().map(Disk::new);
-    for (number, disk) in [Some(image), layer].into_iter().flatten().enumerate() {
+    let init = match &order.init {
+        Init::Disk(path) => Some(Disk { read_only: true, ..Disk::new(path) }),
+        Init::Initramfs(_) => None,
+    };
+    for (number, disk) in [Some(image), layer, init].into_iter().flatten().enumerate() {
         let backing = Backing::open(&disk.path, disk.read_only)?;
         devices.push(Box::new(Block::new(&disk, number, backing)?));
     }

@@ -14,7 +14,7 @@ use crate::testbed::{self, Clock, Machine};
 use crate::vm::devices::virtio::block::backing::Backing;
 
 /// Where instances are in the testbed: a directory that its commands share.
-pub(in crate::cli) const RUNTIME_DIR: &str = "/run/lock";
+pub(in crate::cli) const RUNTIME_DIR: &str = "/dev/shm";
 
 /// Runs the guest; returns its command's exit status.
 pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
@@ -37,7 +37,8 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
     session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
     session.reads_input = order.input;
-    session.inputs = vec![path, order.kernel.clone(), order.initramfs.clone(), order.disk.clone()];
+    session.inputs =
+        vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];
     session.writable.extend(order.layer.clone());
     // Open, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
     let _locked = order.layer.as_deref().map(|path| Backing::open(path, false)).transpose()?;

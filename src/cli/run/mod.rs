@@ -22,9 +22,9 @@ use self::order::Order;
 use super::say;
 use super::testbed_mode::TestbedMode;
 use super::timing::Unit;
-use crate::guest_images::{Cache, run_kernel};
+use crate::guest_images::Cache;
 use crate::host;
-use crate::image;
+use crate::image::{self, Init, run_kernel};
 use crate::init::{Layer, Setting, Start};
 use crate::instances::{About, random_name};
 use crate::session::protocol::{Invocation, StreamKind};
@@ -187,7 +187,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     let disk = image::disk(&cache, &args.image)?;
     let layer = args.keep.as_deref().map(layer::file).transpose()?;
     let kernel = run_kernel(&cache)?;
-    if !kernel.tuned {
+    if matches!(kernel.init, Init::Initramfs(_)) {
         say(
             "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
              longer",
@@ -225,7 +225,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     Ok(Order {
         about,
         kernel: kernel.elf,
-        initramfs: kernel.initramfs,
+        init: kernel.init,
         disk,
         layer,
         cpus: args.cpus,

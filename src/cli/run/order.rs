@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::timing::Unit;
+use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
 use crate::workload::{Cpus, MemorySize};
@@ -17,8 +18,8 @@ pub(super) struct Order {
     pub(super) about: About,
     /// The kernel, an ELF.
     pub(super) kernel: PathBuf,
-    /// Its initramfs.
-    pub(super) initramfs: PathBuf,
+    /// Its init.
+    pub(super) init: Init,
     /// The disk of the image.
     pub(super) disk: PathBuf,
     /// The disk of a writable layer that stays.

@@ -73,8 +73,8 @@ fn killed_it_leaves_nothing() {
         assert!(!places().contains(&"vm-killed".to_owned()));
         // In the testbed, where the guest was, its lock is free as soon as its process has ended.
         let script = format!(
-            "export XDG_RUNTIME_DIR=/run/lock; flock /run/lock/duplex/vm-killed/lock true 2>/dev/null
-             {} ps >/dev/null; ls -d /run/lock/duplex/vm-killed 2>/dev/null || echo gone",
+            "export XDG_RUNTIME_DIR=/dev/shm; flock /dev/shm/duplex/vm-killed/lock true 2>/dev/null
+             {} ps >/dev/null; ls -d /dev/shm/duplex/vm-killed 2>/dev/null || echo gone",
             crate::common::DUPLEX
         );
         assert_eq!(String::from_utf8_lossy(&testbed::run(&script).stdout), "gone\n");
