@@ -68,7 +68,7 @@ pub fn disk(cache: &Cache, source: &Path) -> Result<PathBuf, Error> {
     let source = Digest::new().part(directory.as_os_str().as_encoded_bytes()).name();
     let kind = format!("image-{source}");
     let digest = tree::digest(&directory)?;
-    let recipe = Recipe { kind: kind.clone(), digest: digest.clone() };
+    let recipe = Recipe { kind: kind.clone(), digest: Digest::new().part(digest.to_le_bytes()) };
     if let Some(entry) = cache.find(recipe.clone()) {
         return Ok(entry.join(DISK));
     }
@@ -79,7 +79,7 @@ pub fn disk(cache: &Cache, source: &Path) -> Result<PathBuf, Error> {
         let file = File::create_new(&path).map_err(unreadable("create", &path))?;
         ext4::make(&directory, &file)?;
         // Otherwise the disk would be one thing, and its name that of another.
-        let unchanged = tree::digest(&directory)?.name() == digest.name();
+        let unchanged = tree::digest(&directory)? == digest;
         if unchanged { Ok(()) } else { Err(Error::Changing(directory.clone())) }
     })?;
     cache.keep_only(&kind, &entry, Duration::ZERO);

@@ -7,23 +7,27 @@
 //! digest, changing nothing gives the same.
 
 use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Error, unreadable};
-use crate::guest_images::Digest;
 
 /// How deep directories may lie in each other.
 const DEPTH: usize = 512;
 
-/// The digest of a directory and all below it.
-pub(super) fn digest(directory: &Path) -> Result<Digest, Error> {
+/// The digest of a directory and all below it: 64 bits, against accidents. Another build of duplex may
+/// come to another one.
+pub(super) fn digest(directory: &Path) -> Result<u64, Error> {
     let metadata = directory.symlink_metadata().map_err(unreadable("look at", directory))?;
-    below(directory, add(Digest::new(), &metadata), DEPTH)
+    let mut digest = DefaultHasher::new();
+    add(&mut digest, &metadata);
+    below(directory, &mut digest, DEPTH)?;
+    Ok(digest.finish())
 }
 
-fn below(directory: &Path, mut digest: Digest, depth: usize) -> Result<Digest, Error> {
+fn below(directory: &Path, digest: &mut DefaultHasher, depth: usize) -> Result<(), Error> {
     let Some(depth) = depth.checked_sub(1) else {
         let too_deep = io::ErrorKind::InvalidFilename.into();
         return Err(unreadable("follow directories as deep as", directory)(too_deep));
@@ -32,18 +36,21 @@ fn below(directory: &Path, mut digest: Digest, depth: usize) -> Result<Digest, E
     let mut entries = list().map_err(unreadable("read", directory))?;
     entries.sort_by_key(fs::DirEntry::file_name);
     // How many there are tells where this directory ends in what is digested.
-    digest = digest.part(entries.len().to_le_bytes());
+    digest.write_usize(entries.len());
     for entry in entries {
         let metadata = entry.metadata().map_err(unreadable("look at", &entry.path()))?;
-        digest = add(digest.part(entry.file_name().as_encoded_bytes()), &metadata);
+        let name = entry.file_name();
+        digest.write_usize(name.len());
+        digest.write(name.as_encoded_bytes());
+        add(digest, &metadata);
         if metadata.is_dir() {
-            digest = below(&entry.path(), digest, depth)?;
+            below(&entry.path(), digest, depth)?;
         }
     }
-    Ok(digest)
+    Ok(())
 }
 
-fn add(digest: Digest, entry: &Metadata) -> Digest {
+fn add(digest: &mut DefaultHasher, entry: &Metadata) {
     let numbers = [
         u64::from(entry.mode()),
         u64::from(entry.uid()),
@@ -57,7 +64,7 @@ fn add(digest: Digest, entry: &Metadata) -> Digest {
         entry.ctime().cast_unsigned(),
         entry.ctime_nsec().cast_unsigned(),
     ];
-    digest.part(numbers.map(u64::to_le_bytes).as_flattened())
+    digest.write(numbers.map(u64::to_le_bytes).as_flattened());
 }
 
 #[cfg(test)]
@@ -72,7 +79,7 @@ mod tests {
         let file = dir.path().join("a/file");
         fs::create_dir(dir.path().join("a")).unwrap();
         fs::write(&file, "one").unwrap();
-        let now = || digest(dir.path()).unwrap().name();
+        let now = || digest(dir.path()).unwrap();
         let mut seen = vec![now()];
         assert_eq!(seen[0], now());
         // The kernel's clock for files ticks every few milliseconds.
