@@ -89,14 +89,23 @@ pub struct Outcome {
 /// # Errors
 /// The host has no thread left to run it.
 pub fn run(
-    mut machine: Machine,
+    machine: Machine,
     console: &mut Console,
     signals: &Signals,
     recorder: &Recorder,
 ) -> Result<Outcome, machine::Error> {
     console.connect(machine.control());
+    run_machine(machine, Some((console, signals)), recorder)
+}
+
+/// The same, with or without somebody at the console.
+pub(super) fn run_machine(
+    mut machine: Machine,
+    attended: Option<(&mut Console, &Signals)>,
+    recorder: &Recorder,
+) -> Result<Outcome, machine::Error> {
     let threads = machine.start()?;
-    if let Err(error) = event_loop(&machine, &threads, console, signals) {
+    if let Err(error) = event_loop(&machine, &threads, attended) {
         machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
     }
     let exits = threads.stop();
@@ -144,8 +153,7 @@ fn drained(output: &Output, signals: &Signals, patience: PollTimeout) -> bool {
 fn event_loop(
     machine: &Machine,
     threads: &Threads,
-    console: &mut Console,
-    signals: &Signals,
+    attended: Option<(&mut Console, &Signals)>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let finished = Rc::new(Cell::new(false));
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
@@ -154,13 +162,11 @@ fn event_loop(
     for (fd, failure) in machine.failures() {
         manager.add_subscriber(Box::new(FailureWatch { fd, failure, end }));
     }
-    manager.add_subscriber(Box::new(ConsoleEvents {
-        console,
-        serial: machine.serial.as_ref(),
-        signals,
-        end,
-        reading: false,
-    }));
+    if let Some((console, signals)) = attended {
+        let serial = machine.serial.as_ref();
+        let events = ConsoleEvents { console, serial, signals, end, reading: false };
+        manager.add_subscriber(Box::new(events));
+    }
     manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
     while !finished.get() {
         match manager.run() {

@@ -14,6 +14,7 @@ mod fio;
 mod guest;
 mod kernels;
 mod power_cut;
+mod run;
 mod sockets;
 mod tools;
 
