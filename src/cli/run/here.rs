@@ -43,14 +43,14 @@ const RECEIVE_BUFFERS: u16 = 64;
 pub(super) fn run(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     let recorder = Arc::new(recorder);
     let instance = Instance::claim(&order.about)?;
+    // Before any thread is started: the signals stay blocked in all of them.
+    let signals = Signals::take()?;
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
     front.offer(SESSION_PORT, theirs)?;
     let devices = devices(order, &front)?;
     let plan = plan(order, devices.len())?;
     recorder.reached(Phase::Planned);
-    // Before any thread is started: the signals stay blocked in all of them.
-    let signals = Signals::take()?;
     let console = KeptOutput::new()?;
     let output = Some(console.output());
     let device = Path::new(kvm::DEVICE);

@@ -52,13 +52,16 @@ fn signals_reach_the_command() {
 #[test]
 fn want_of_memory_is_told() {
     in_emulation(&"want of memory", || {
-        // At once, and less than there is in all, or it would not be given that much.
-        let eater = "dd bs=44M count=1 if=/dev/zero of=/dev/null";
-        let (text, status) = complained(shell(&["--memory", "64M"], &format!("exec {eater}")));
+        // More than there is, at once; the kernel must not refuse it beforehand.
+        let promise = "echo 1 > /proc/sys/vm/overcommit_memory";
+        let eater = "dd bs=100M count=1 if=/dev/zero of=/dev/null";
+        let script = format!("{promise}; exec {eater}");
+        let (text, status) = complained(shell(&["--memory", "64M"], &script));
         assert!(text.contains("ran out of memory") && text.contains("--memory"), "{text}");
         assert_eq!(status, Some(137));
         // The command goes on, and says itself how it ends.
-        let (text, status) = complained(shell(&["--memory", "64M"], &format!("{eater}; exit 3")));
+        let (text, status) =
+            complained(shell(&["--memory", "64M"], &format!("{promise}; {eater}; exit 3")));
         assert!(text.contains("killed a process") && status == Some(3), "{text}");
     });
 }
