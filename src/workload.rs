@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod disk;
@@ -72,7 +73,7 @@ pub enum ParseError {
 }
 
 /// An amount of guest memory, in bytes: at least 32 MiB, a whole number of pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemorySize(u64);
 
 impl MemorySize {
@@ -136,7 +137,7 @@ pub fn parse_size(text: &str) -> Result<u64, ParseError> {
 }
 
 /// A number of vCPUs: 1 to 32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpus(u8);
 
 impl Cpus {

@@ -105,7 +105,7 @@ fn archive(
 }
 
 /// The static busybox of Debian's package, not installed.
-fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
+pub fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
     let recipe = Recipe {
         kind: "busybox".to_string(),
         digest: Digest::new().part(PACKAGES_SH.1).part(BUSYBOX_SH.1),

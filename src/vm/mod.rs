@@ -1,5 +1,6 @@
 //! The hardware half: a VM on KVM.
 
+pub mod background;
 pub mod boot;
 pub mod bus;
 pub mod console;
@@ -12,6 +13,7 @@ mod halt;
 pub mod irq;
 pub mod kvm;
 pub mod layout;
+mod lost_memory;
 pub mod machine;
 pub mod memory;
 pub mod output;

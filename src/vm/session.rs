@@ -10,6 +10,7 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::boot::load::Loaded;
 use super::console::{Asked, Console};
@@ -88,14 +89,23 @@ pub struct Outcome {
 /// # Errors
 /// The host has no thread left to run it.
 pub fn run(
-    mut machine: Machine,
+    machine: Machine,
     console: &mut Console,
     signals: &Signals,
     recorder: &Recorder,
 ) -> Result<Outcome, machine::Error> {
     console.connect(machine.control());
+    run_machine(machine, Some((console, signals)), recorder)
+}
+
+/// The same, with or without somebody at the console.
+pub(super) fn run_machine(
+    mut machine: Machine,
+    attended: Option<(&mut Console, &Signals)>,
+    recorder: &Recorder,
+) -> Result<Outcome, machine::Error> {
     let threads = machine.start()?;
-    if let Err(error) = event_loop(&machine, &threads, console, signals) {
+    if let Err(error) = event_loop(&machine, &threads, attended) {
         machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
     }
     let exits = threads.stop();
@@ -143,20 +153,20 @@ fn drained(output: &Output, signals: &Signals, patience: PollTimeout) -> bool {
 fn event_loop(
     machine: &Machine,
     threads: &Threads,
-    console: &mut Console,
-    signals: &Signals,
+    attended: Option<(&mut Console, &Signals)>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let finished = Rc::new(Cell::new(false));
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
     let end = machine.end();
     manager.add_subscriber(Box::new(EndWatch { end, finished: finished.clone() }));
-    manager.add_subscriber(Box::new(ConsoleEvents {
-        console,
-        serial: machine.serial.as_ref(),
-        signals,
-        end,
-        reading: false,
-    }));
+    for (fd, failure) in machine.failures() {
+        manager.add_subscriber(Box::new(FailureWatch { fd, failure, end }));
+    }
+    if let Some((console, signals)) = attended {
+        let serial = machine.serial.as_ref();
+        let events = ConsoleEvents { console, serial, signals, end, reading: false };
+        manager.add_subscriber(Box::new(events));
+    }
     manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
     while !finished.get() {
         match manager.run() {
@@ -181,6 +191,25 @@ impl MutEventSubscriber for EndWatch<'_> {
 
     fn process(&mut self, _events: Events, _ops: &mut EventOps) {
         self.finished.set(true);
+    }
+}
+
+/// Declares the end when something failed that no vCPU would notice.
+struct FailureWatch<'a> {
+    fd: &'a EventFd,
+    failure: fn() -> Failure,
+    end: &'a EndSlot,
+}
+
+impl MutEventSubscriber for FailureWatch<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.fd.as_raw_fd());
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        // So that the loop comes to its end, which was declared first perhaps.
+        let _ = self.fd.read();
+        self.end.declare(End::Failed((self.failure)()));
     }
 }
 

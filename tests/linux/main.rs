@@ -6,11 +6,17 @@ mod balloon;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
+mod debian_root;
 mod disks;
 mod ends;
+mod file_systems;
+mod fio;
 mod guest;
 mod kernels;
+mod power_cut;
+mod run;
 mod sockets;
+mod tools;
 
 use common::terminal::Terminal;
 use common::{soak, testbed};

@@ -11,6 +11,8 @@ mod driver;
 mod entropy;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
+#[path = "../../fuzz/mmio.rs"]
+mod fuzz_registers;
 #[path = "../../fuzz/vsock.rs"]
 mod fuzz_sockets;
 mod guest_sockets;
@@ -30,6 +32,12 @@ proptest! {
     #[test]
     fn a_hostile_driver_hurts_only_itself(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         fuzz::drive(&bytes);
+    }
+
+    /// The same for the registers alone.
+    #[test]
+    fn a_hostile_driver_gets_no_device_into_a_state_that_is_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fuzz_registers::drive(&bytes);
     }
 
     /// The same for sockets.

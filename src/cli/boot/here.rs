@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{Args, devices, timing};
-use crate::cli::{FAILED, say};
+use super::{Args, devices};
+use crate::cli::{FAILED, say, timing};
 use crate::trace::boot::Recorder;
 use crate::vm::boot::plan::Plan;
 use crate::vm::console::Console;

@@ -6,34 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
-use super::timing;
-use crate::cli::{say, session};
-use crate::host;
+use crate::cli::{say, session, timing};
 use crate::testbed::{self, Machine};
 use crate::workload::{Boot, OnReboot, Serial};
-
-/// When to boot in the testbed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum TestbedMode {
-    /// Where this host has no hardware virtualization, or KVM cannot be used.
-    Auto,
-    /// Never: fail where KVM cannot be used.
-    Never,
-    /// Always.
-    Always,
-}
-
-/// Why the testbed is to be used, for a person; `None` where it is not.
-pub(super) fn reason(mode: TestbedMode, count_instructions: bool) -> Option<String> {
-    if count_instructions {
-        return Some("instructions are counted".into());
-    }
-    match mode {
-        TestbedMode::Never => None,
-        TestbedMode::Always => Some("as asked for".into()),
-        TestbedMode::Auto => host::virtualization().lack(),
-    }
-}
 
 /// Runs the same boot in the testbed; returns its exit status.
 pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Box<dyn Error>> {

@@ -21,10 +21,9 @@ use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial, V
 mod devices;
 mod here;
 mod in_testbed;
-mod timing;
 
-use in_testbed::TestbedMode;
-use timing::Unit;
+use crate::cli::testbed_mode::TestbedMode;
+use crate::cli::timing::Unit;
 
 /// Boot a guest kernel in a VM, with its serial console on this terminal
 ///
@@ -151,7 +150,7 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn E
     let plan = plan(&boot)?;
     let disks = devices::open_disks(&boot)?;
     recorder.reached(Phase::Planned);
-    if let Some(reason) = in_testbed::reason(args.testbed, args.count_instructions) {
+    if let Some(reason) = args.testbed.reason(args.count_instructions) {
         // The plan holds the files open; the testbed opens them itself.
         drop(plan);
         // The disks stay open, and so locked: locks do not reach from the testbed to this host.
