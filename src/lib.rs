@@ -10,22 +10,38 @@
 //! |---|---|
 //! | `terminal` | the caller's terminal: raw mode, and back on every way out |
 //! | `standard_streams` | which of the standard streams were open at the start |
+//! | `failure` | a step that failed, and what the system said |
+//! | `state` | what of this user's runs now, on disk |
+//! | `console_log` | a machine's last words |
+//! | `random` | bytes that nobody can guess |
+//! | `session` | a command that runs elsewhere: its streams, signals and end, on both sides |
 //! | `compression` | gzip, xz, zstd and LZ4, undone with a bound on what comes out |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
 //! | `trace` | what happened and when: boot phases, exits |
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
+//! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
+//! | `instances` | guests that run, for other processes to find |
+//! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
 
 pub mod cli;
 pub mod compression;
+pub mod console_log;
+pub mod failure;
 pub mod guest_images;
 pub mod host;
+pub mod image;
+pub mod init;
+pub mod instances;
 pub mod isolate;
+pub mod random;
+pub mod session;
 pub mod standard_streams;
+pub mod state;
 pub mod terminal;
 pub mod testbed;
 pub mod trace;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod disk;
@@ -34,6 +35,8 @@ pub struct Boot {
     pub memory: MemorySize,
     /// Where the serial console leads.
     pub serial: Serial,
+    /// Where hvc0, the console that is a virtio device, leads.
+    pub hvc: Serial,
     /// What a reset by the guest does.
     pub on_reboot: OnReboot,
     /// Its disks, in order.
@@ -42,6 +45,8 @@ pub struct Boot {
     pub rng: bool,
     /// Its sockets to the host.
     pub vsock: Option<Vsock>,
+    /// Whether memory that it has no use for goes back to the host.
+    pub balloon: bool,
 }
 
 /// What was wrong with a value on the command line.
@@ -68,7 +73,7 @@ pub enum ParseError {
 }
 
 /// An amount of guest memory, in bytes: at least 32 MiB, a whole number of pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MemorySize(u64);
 
 impl MemorySize {
@@ -132,7 +137,7 @@ pub fn parse_size(text: &str) -> Result<u64, ParseError> {
 }
 
 /// A number of vCPUs: 1 to 32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpus(u8);
 
 impl Cpus {
@@ -220,12 +225,12 @@ impl TryFrom<OsString> for Cmdline {
     }
 }
 
-/// Where the serial console leads.
+/// Where a console leads: the serial one, or hvc0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serial {
     /// To the caller's stdin and stdout.
     Stdio,
-    /// Nowhere: there is no serial port.
+    /// Nowhere: there is no such port.
     Off,
     /// Output into this file (or terminal, or FIFO); no input.
     Path(PathBuf),

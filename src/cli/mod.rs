@@ -7,12 +7,21 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::init;
 use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
 mod doctor;
+mod exec;
+mod instances;
+mod run;
 mod testbed;
+mod testbed_mode;
+mod timing;
+
+/// What the kernel of a guest calls its init with.
+const INIT: &str = "guest-init";
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
@@ -41,14 +50,31 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Boot(boot::Args),
+    Run(run::Args),
+    Exec(exec::Args),
+    Ps(instances::PsArgs),
+    Stop(instances::StopArgs),
     Doctor(doctor::Args),
     Testbed(testbed::Args),
+    /// What another process has decided
+    #[command(hide = true)]
+    RunOrder(run::OrderArgs),
+    /// PID 1 in a guest
+    #[command(name = INIT, hide = true)]
+    GuestInit,
+    /// A further session in a guest
+    #[command(hide = true)]
+    GuestSession,
 }
 
 /// Runs the command line and returns the exit status.
 pub fn main() -> ExitCode {
     let recorder = Recorder::since_exec();
     recorder.reached(Phase::Main);
+    // What the command line is made of costs a guest a million instructions.
+    if nix::unistd::getpid().as_raw() == 1 && std::env::args_os().nth(1) == Some(INIT.into()) {
+        return init::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -61,8 +87,15 @@ pub fn main() -> ExitCode {
     start_logging(cli.verbose);
     let result = match cli.command {
         Command::Boot(args) => boot::run(&args, recorder),
+        Command::Run(args) => run::run(&args, recorder),
+        Command::RunOrder(args) => run::run_order(&args, recorder),
+        Command::Exec(args) => exec::run(&args),
+        Command::Ps(args) => instances::ps(&args),
+        Command::Stop(args) => instances::stop(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Testbed(args) => testbed::run(args),
+        Command::GuestInit => Ok(init::main()),
+        Command::GuestSession => Ok(init::further_session()),
     };
     match result {
         Ok(status) => status,

@@ -17,6 +17,7 @@ use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -26,7 +27,7 @@ use super::error::Error;
 use super::progress::Progress;
 
 /// The file in an entry where its maker lists what came from outside.
-pub(super) const INPUTS: &str = "inputs";
+pub(crate) const INPUTS: &str = "inputs";
 
 /// The directory where guest images are kept.
 #[derive(Debug, Clone)]
@@ -35,11 +36,12 @@ pub struct Cache {
 }
 
 /// What an entry is, and a digest of how this program makes it.
-pub(super) struct Recipe {
+#[derive(Clone)]
+pub(crate) struct Recipe {
     /// Names the entry and its lock, such as "debian-6.1".
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Everything that this program brings.
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl Cache {
@@ -79,12 +81,12 @@ impl Cache {
     }
 
     /// Where scripts keep package lists of their own.
-    pub(super) fn apt_lists(&self) -> PathBuf {
+    pub(crate) fn apt_lists(&self) -> PathBuf {
         self.root.join("apt")
     }
 
     /// The finished entry of this recipe, if there is one.
-    pub(super) fn find(&self, recipe: Recipe) -> Option<PathBuf> {
+    pub(crate) fn find(&self, recipe: Recipe) -> Option<PathBuf> {
         self.find_named(&recipe.name())
     }
 
@@ -101,12 +103,12 @@ impl Cache {
     /// The entry of this recipe: the one that is there, or a new one that `make` fills. `make` gets
     /// an empty directory; whatever it returns an error for is removed. When another process is
     /// making the same kind, its result is waited for.
-    pub(super) fn entry(
+    pub(crate) fn entry<E: From<Error>>(
         &self,
         recipe: Recipe,
         progress: &Progress,
-        make: impl FnOnce(&Path) -> Result<(), Error>,
-    ) -> Result<PathBuf, Error> {
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
         let kind = recipe.kind.clone();
         let name = recipe.name();
         if let Some(found) = self.find_named(&name) {
@@ -130,6 +132,28 @@ impl Cache {
             self.remove_unfinished(&kind);
         }
         made
+    }
+
+    /// Removes the entries of this kind but for one, and for those that are younger than `age`.
+    ///
+    /// Whoever has a file of theirs open keeps it.
+    pub(crate) fn keep_only(&self, kind: &str, path: &Path, age: Duration) {
+        let Ok(entries) = fs::read_dir(&self.root) else { return };
+        let prefix = format!("{kind}-");
+        let is_young = |entry: &fs::DirEntry| {
+            let made = entry.metadata().and_then(|metadata| metadata.modified());
+            made.is_ok_and(|made| made.elapsed().is_ok_and(|elapsed| elapsed < age))
+        };
+        for entry in entries.filter_map(Result::ok) {
+            let of_kind = entry.file_name().to_string_lossy().starts_with(&prefix);
+            if of_kind
+                && entry.path() != path
+                && !is_young(&entry)
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                log::warn!("cannot remove {}: {error}; remove it by hand", entry.path().display());
+            }
+        }
     }
 
     fn lock_file(&self, kind: &str) -> Result<File, Error> {
@@ -217,12 +241,13 @@ mod tests {
         let cache = Cache::open_at(dir.path().join("cache")).unwrap();
         assert!(cache.find(recipe("a")).is_none());
         let made = cache
-            .entry(recipe("a"), &progress(), |dir| {
+            .entry::<Error>(recipe("a"), &progress(), |dir| {
                 fs::write(dir.join("file"), "content").unwrap();
                 Ok(())
             })
             .unwrap();
-        let again = cache.entry(recipe("a"), &progress(), |_| panic!("made twice")).unwrap();
+        let again =
+            cache.entry::<Error>(recipe("a"), &progress(), |_| panic!("made twice")).unwrap();
         assert_eq!(made, again);
         assert_eq!(cache.find(recipe("a")), Some(made.clone()));
         assert!(cache.find(recipe("b")).is_none());
@@ -236,7 +261,7 @@ mod tests {
         let cache = Cache::open_at(dir.path().join("cache")).unwrap();
         let make = |version: &str| {
             cache
-                .entry(recipe("a"), &progress(), |dir| {
+                .entry::<Error>(recipe("a"), &progress(), |dir| {
                     fs::write(dir.join(INPUTS), version).unwrap();
                     Ok(())
                 })
@@ -251,7 +276,7 @@ mod tests {
     fn a_failure_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open_at(dir.path().join("cache")).unwrap();
-        let result = cache.entry(recipe("a"), &progress(), |dir| {
+        let result = cache.entry::<Error>(recipe("a"), &progress(), |dir| {
             fs::write(dir.join("half"), "").unwrap();
             Err(Error::NoCacheDirectory)
         });

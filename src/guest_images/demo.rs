@@ -20,12 +20,14 @@ const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
 /// So that a crashing guest can tell, and that one with virtio devices has them; in this order, for some need
 /// those before them. What a kernel has built in is left out.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 12] = [
     "pvpanic",
     "pvpanic_mmio",
     "virtio",
     "virtio_ring",
     "virtio_mmio",
+    "virtio_console",
+    "virtio_balloon",
     "virtio_blk",
     "virtio_rng",
     "vsock",
@@ -103,7 +105,7 @@ fn archive(
 }
 
 /// The static busybox of Debian's package, not installed.
-pub(super) fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
+pub fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
     let recipe = Recipe {
         kind: "busybox".to_string(),
         digest: Digest::new().part(PACKAGES_SH.1).part(BUSYBOX_SH.1),

@@ -7,15 +7,16 @@ use sha2::{Digest as _, Sha256};
 const HEX_DIGITS: usize = 16;
 
 /// A digest of named parts; the same bytes divided differently give another digest.
-pub(super) struct Digest(Sha256);
+#[derive(Clone)]
+pub(crate) struct Digest(Sha256);
 
 impl Digest {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Sha256::new())
     }
 
     /// Adds one part.
-    pub(super) fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn part(mut self, bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref();
         self.0.update(bytes.len().to_le_bytes());
         self.0.update(bytes);
@@ -23,7 +24,7 @@ impl Digest {
     }
 
     /// The digest as a part of a file name.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         let mut hex = String::with_capacity(2 * HEX_DIGITS);
         for byte in self.0.finalize() {
             hex.push_str(&format!("{byte:02x}"));

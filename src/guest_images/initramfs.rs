@@ -10,6 +10,12 @@ use cpio::newc::{ModeFileType, trailer};
 
 use super::error::Error;
 
+/// The directory of kernel modules.
+pub(crate) const MODULES: &str = "modules";
+
+/// The file that lists them, one a line, in the order in which they are to be loaded.
+pub(crate) const MODULE_ORDER: &str = "modules/order";
+
 /// An archive being put together in memory. Entries appear in the guest in the order they were
 /// added, so a directory comes before what is in it. Owner is root and time is 0 everywhere: the
 /// same contents give the same bytes.
@@ -52,6 +58,18 @@ impl Initramfs {
         minor: u32,
     ) -> Result<(), Error> {
         self.entry(path, ModeFileType::Char, permissions, (major, minor), &[])
+    }
+
+    /// Adds kernel modules, to be loaded in this order.
+    pub(crate) fn modules(&mut self, modules: Vec<(String, Vec<u8>)>) -> Result<(), Error> {
+        self.directory(MODULES)?;
+        let mut order = String::new();
+        for (name, content) in modules {
+            self.file(&format!("{MODULES}/{name}"), 0o600, &content)?;
+            order.push_str(&name);
+            order.push('\n');
+        }
+        self.file(MODULE_ORDER, 0o600, order.as_bytes())
     }
 
     /// The finished archive.

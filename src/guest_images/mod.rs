@@ -14,15 +14,21 @@ mod digest;
 mod error;
 mod initramfs;
 mod payload;
+mod program;
 mod progress;
-pub(crate) use progress::Progress;
 mod script;
 mod tools;
 mod tuned;
 
+pub(crate) use cache::Recipe;
+pub(crate) use digest::Digest;
+pub(crate) use initramfs::{MODULE_ORDER, MODULES};
+pub(crate) use program::own_program;
+pub(crate) use progress::Progress;
+
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};
-pub use demo::{demo_initramfs, hello_initramfs};
+pub use demo::{busybox, demo_initramfs, hello_initramfs};
 pub use error::Error;
 pub use initramfs::Initramfs;
 pub use payload::{PayloadError, elf_from_bzimage};

@@ -8,6 +8,7 @@ mod check;
 mod kernel;
 mod network;
 mod processor;
+mod programs;
 mod tools;
 mod virtualization;
 
@@ -16,5 +17,6 @@ pub use check::{Check, State};
 pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
 pub use network::tun;
 pub use processor::physical_address_bits;
+pub(crate) use programs::find_program;
 pub use tools::{Tool, tools};
 pub use virtualization::{Vendor, Virtualization, virtualization};

@@ -3,8 +3,10 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
+mod network;
 mod privileges;
 mod process;
 mod program;
@@ -14,6 +16,7 @@ pub use mounts::{
     Attributes, attach, bind, clone_tree, detach, follow_only, restrict, tmpfs, tmpfs_with,
 };
 pub use namespaces::{IdentityMap, Namespaces};
+pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;
 pub use program::Program;

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,42 +15,10 @@ use object::elf::PT_INTERP;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, elf::FileHeader64};
 
+use crate::host::find_program;
+
 /// How many `#!` lines lead on to another before we stop following; Linux stops at 4.
 const SCRIPT_DEPTH: usize = 4;
-
-/// Finds a program as execvp(3) does: by its path, or along `PATH`.
-///
-/// # Errors
-/// `NotFound` when there is none; `PermissionDenied` when there is a file of that name, but none
-/// that can be executed.
-pub(super) fn find_program(name: &OsStr, search: Option<&OsStr>) -> io::Result<PathBuf> {
-    if name.is_empty() {
-        return Err(ErrorKind::NotFound.into());
-    }
-    if name.as_bytes().contains(&b'/') {
-        let path = std::path::absolute(name)?;
-        return executable(&path).map(|()| path);
-    }
-    let default = OsStr::new("/bin:/usr/bin");
-    let mut result = ErrorKind::NotFound;
-    for directory in std::env::split_paths(search.unwrap_or(default)) {
-        let path = std::path::absolute(directory.join(name))?;
-        match executable(&path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => result = error.kind(),
-            Err(_) => {}
-        }
-    }
-    Err(result.into())
-}
-
-fn executable(path: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
-        return Err(ErrorKind::PermissionDenied.into());
-    }
-    Ok(())
-}
 
 /// The files that `program` needs to start. What it loads later by itself (plug-ins, firmware,
 /// data) can't be known.
@@ -141,6 +108,8 @@ fn loader_of(path: &Path) -> io::Result<Option<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn env() -> Vec<(OsString, OsString)> {
         vec![("PATH".into(), "/usr/bin:/bin".into())]
@@ -173,15 +142,5 @@ mod tests {
         fs::write(&script, format!("#!{}\n", script.display())).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(files_to_run(&script, &env()).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn finds_programs_as_a_shell_does() {
-        let path = OsStr::new("/nonexistent:/usr/bin:/bin");
-        assert_eq!(find_program(OsStr::new("env"), Some(path)).unwrap(), Path::new("/usr/bin/env"));
-        let missing = find_program(OsStr::new("no-such-program"), Some(path)).unwrap_err();
-        assert_eq!(missing.kind(), ErrorKind::NotFound);
-        let plain = find_program(OsStr::new("/etc/passwd"), None).unwrap_err();
-        assert_eq!(plain.kind(), ErrorKind::PermissionDenied);
     }
 }

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::failure::Failure;
+use crate::failure::Failure;
 use crate::guest_images;
+use crate::state;
 
 /// Why the testbed, or a command in it, could not be had. Each names the remedy where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -19,13 +20,8 @@ pub enum Error {
     #[error("the testbed needs one of Debian's kernels: {0}")]
     Kernel(#[from] guest_images::Error),
     /// The directory that holds the testbeds can't be used.
-    #[error("the testbed's state directory {} can't be used: {reason}; remove it, or point XDG_RUNTIME_DIR at a directory of your own", path.display())]
-    State {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    State(#[from] state::Error),
     /// A step on the host failed.
     #[error("the testbed: {0}")]
     Host(#[from] Failure),

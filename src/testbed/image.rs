@@ -2,22 +2,19 @@
 //! testbed as it is: without virtiofsd, or without the namespaces that keep it read-only.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use super::closure::{files_to_run, find_program};
+use super::closure::files_to_run;
 use super::error::Error;
-use super::failure::Step;
 use super::files::NamedFile;
 use super::model::Session;
 use super::protocol::{NAMED_IN_IMAGE, PROGRAM};
 use super::replica::Replica;
 use super::scratch::nameless_file;
-use crate::isolate::Program;
-
-/// Where the programs of e2fsprogs are; an ordinary user's PATH lacks the latter two.
-const SEARCH: &str = "/usr/bin:/bin:/usr/sbin:/sbin";
+use crate::failure::Step;
+use crate::host::find_program;
+use crate::image::ext4;
 
 /// Builds the image, in a file without a name. `stage` is a directory to be made, for the files on
 /// their way; it is gone again afterwards.
@@ -70,71 +67,7 @@ fn fill(stage: &Path, session: &Session, files: &[NamedFile]) -> Result<(), Erro
 
 /// Makes an ext4 file system with what is in the directory.
 fn make_image(stage: &Path) -> Result<OwnedFd, Error> {
-    let mke2fs = find_program("mke2fs".as_ref(), Some(SEARCH.as_ref()));
-    let mke2fs = mke2fs.map_err(|_| {
-        Error::Image(
-            "a disk image needs mke2fs, which is missing: apt-get install e2fsprogs".into(),
-        )
-    })?;
-    let Contents { bytes, entries } = Contents::of(stage).step("measure the image's contents")?;
-    // Room for the tables; a file system that is read only needs no more.
-    let size = (bytes + bytes / 16 + entries * 512 + (16 << 20)).next_multiple_of(1 << 20);
-    let image = nameless_file(size).step("make the image's file")?;
-    let inodes = (entries + 64).to_string();
-    let arguments =
-        ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-O", "^has_journal", "-N", &inodes, "-d"];
-    let arguments = arguments.map(PathBuf::from);
-    let arguments = arguments.into_iter().chain([stage.to_owned(), "/proc/self/fd/3".into()]);
-    run(&mke2fs, arguments, &image)
-}
-
-fn run(
-    mke2fs: &Path,
-    arguments: impl Iterator<Item = PathBuf>,
-    image: &OwnedFd,
-) -> Result<OwnedFd, Error> {
-    let (mut reader, writer) = io::pipe().step("make a pipe")?;
-    let writer = OwnedFd::from(writer);
-    let descriptors = || -> io::Result<Vec<OwnedFd>> {
-        let null = File::open("/dev/null")?;
-        Ok(vec![null.into(), writer.try_clone()?, writer, image.try_clone()?])
-    };
-    let process = Program::new(mke2fs, arguments)
-        .and_then(|program| Ok(program.descriptors(descriptors()?)))
-        .and_then(|program| program.dies_with_parent().spawn())
-        .step("start mke2fs")?;
-    let mut said = String::new();
-    reader.read_to_string(&mut said).step("listen to mke2fs")?;
-    let status = process.wait().step("wait for mke2fs")?;
-    match status {
-        nix::sys::wait::WaitStatus::Exited(_, 0) => {
-            Ok(image.as_fd().try_clone_to_owned().step("keep the image")?)
-        }
-        _ => Err(Error::Image(format!("mke2fs could not make the disk image: {}", said.trim()))),
-    }
-}
-
-/// What has to fit.
-#[derive(Default)]
-struct Contents {
-    bytes: u64,
-    entries: u64,
-}
-
-impl Contents {
-    fn of(directory: &Path) -> io::Result<Self> {
-        let mut all = Self::default();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            all.entries += 1;
-            all.bytes += metadata.len().next_multiple_of(4096);
-            if metadata.is_dir() {
-                let below = Self::of(&entry.path())?;
-                all.entries += below.entries;
-                all.bytes += below.bytes;
-            }
-        }
-        Ok(all)
-    }
+    let image = File::from(nameless_file(0).step("make the image's file")?);
+    ext4::make(stage, &image).map_err(|error| Error::Image(error.to_string()))?;
+    Ok(image.into())
 }

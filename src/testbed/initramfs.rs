@@ -1,21 +1,7 @@
 //! The testbed's initramfs: this very program as /init, and the kernel modules it loads.
 
-use std::fs;
-use std::io;
-
-use object::elf::PT_LOAD;
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, elf::FileHeader64};
-
 use super::error::Error;
-use super::failure::Step;
-use crate::guest_images::{DebianKernel, Initramfs};
-
-/// The directory of the modules in the initramfs.
-pub(super) const MODULES: &str = "modules";
-
-/// The file that lists them, one a line, in the order in which they are to be loaded.
-pub(super) const MODULE_ORDER: &str = "modules/order";
+use crate::guest_images::{DebianKernel, Initramfs, own_program};
 
 /// What the testbed's kernel needs, each after what it depends on. What is built in has no file
 /// and is left out.
@@ -56,60 +42,10 @@ const WANTED: [&str; 25] = [
 /// Puts the archive together.
 pub(super) fn build(kernel: &DebianKernel) -> Result<Vec<u8>, Error> {
     let mut archive = Initramfs::with_console()?;
-    for directory in ["proc", "sys", "root", MODULES] {
+    for directory in ["proc", "sys", "root"] {
         archive.directory(directory)?;
     }
-    let program = fs::read("/proc/self/exe").step("read this program")?;
-    let program = without_debug_information(&program).step("understand this program")?;
-    archive.file("init", 0o755, &program)?;
-    let mut order = String::new();
-    for (name, content) in kernel.module_files(&WANTED)? {
-        archive.file(&format!("{MODULES}/{name}"), 0o600, &content)?;
-        order.push_str(&name);
-        order.push('\n');
-    }
-    archive.file(MODULE_ORDER, 0o600, order.as_bytes())?;
+    archive.file("init", 0o755, &own_program()?)?;
+    archive.modules(kernel.module_files(&WANTED)?)?;
     Ok(archive.finish()?)
-}
-
-/// The part of an ELF program that is loaded when it runs. Debug information and section headers
-/// lie behind it and can be ten times as large; nobody debugs /init from the inside.
-fn without_debug_information(program: &[u8]) -> io::Result<Vec<u8>> {
-    let parse = || -> object::Result<Vec<u8>> {
-        let header = FileHeader64::<Endianness>::parse(program)?;
-        let endian = header.endian()?;
-        let ends = header
-            .program_headers(endian, program)?
-            .iter()
-            .filter(|segment| segment.p_type(endian) == PT_LOAD)
-            .map(|segment| segment.p_offset(endian).saturating_add(segment.p_filesz(endian)));
-        let end = ends.max().and_then(|end| usize::try_from(end).ok()).unwrap_or(program.len());
-        let mut loaded = program.get(..end).unwrap_or(program).to_vec();
-        // Field positions in Elf64_Ehdr: e_shoff at 40, e_shnum and e_shstrndx at 60 and 62.
-        for range in [40..48, 60..64] {
-            if let Some(field) = loaded.get_mut(range) {
-                field.fill(0);
-            }
-        }
-        Ok(loaded)
-    };
-    parse().map_err(io::Error::other)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-    use std::process::Command;
-
-    #[test]
-    fn a_program_runs_without_what_is_not_loaded() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("program");
-        let whole = fs::read("/bin/true").unwrap();
-        fs::write(&path, without_debug_information(&whole).unwrap()).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(Command::new(&path).status().unwrap().success());
-        assert!(without_debug_information(b"no program").is_err());
-    }
 }

@@ -4,9 +4,10 @@ use super::control::Channel;
 use super::error::Error;
 use super::launch::{Ground, Lifetime, boot, launch, this_build, wait_until_up};
 use super::model::{Clock, Machine};
+use super::places::{self, Name};
 use super::protocol::{Answer, Request, Status};
-use super::state::{Name, StateDirectory};
 use crate::guest_images::Progress;
+use crate::state::StateDirectory;
 
 /// Starts a testbed that stays until it is stopped, and waits until it is up. Returns `false` when
 /// one that is made the same was up already.
@@ -25,7 +26,7 @@ fn start_once(
     progress: &Progress,
 ) -> Result<bool, Error> {
     let instance = loop {
-        if let Some(instance) = state.create(Name::Lasting(machine.clock))? {
+        if let Some(instance) = places::create(state, Name::Lasting(machine.clock))? {
             break instance;
         }
         if let Some(status) = status_of(state, machine.clock)? {
@@ -42,10 +43,10 @@ fn start_once(
 
 /// Waits until the keeper has given up its lock, and removes what it left.
 fn wait_for_end(state: &StateDirectory, clock: Clock) -> Result<(), Error> {
-    if let Some(lock) = state.lock_of(clock)? {
+    if let Some(lock) = state.lock_of(Name::Lasting(clock).place())? {
         lock.lock().map_err(Error::Connection)?;
     }
-    state.sweep()
+    Ok(state.sweep()?)
 }
 
 /// Connects to the lasting testbed of this kind. One that another build of duplex left running is
@@ -54,11 +55,11 @@ fn wait_for_end(state: &StateDirectory, clock: Clock) -> Result<(), Error> {
 pub(super) fn find_lasting(state: &StateDirectory, clock: Clock) -> Result<Option<Channel>, Error> {
     match status_of(state, clock)? {
         None => Ok(None),
-        Some(status) if status.build == this_build()? => state.connect(clock),
+        Some(status) if status.build == this_build()? => places::connect(state, clock),
         Some(status) if status.sessions == 0 => {
             stop_kind(state, clock)?;
             start_in(state, &status.machine)?;
-            state.connect(clock)
+            places::connect(state, clock)
         }
         Some(_) => Ok(None),
     }
@@ -70,7 +71,7 @@ pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error>
     let state = StateDirectory::open()?;
     let progress = Progress::new("testbed");
     let launched = boot(&progress, || {
-        let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
+        let Some(instance) = places::create(&state, Name::Lasting(machine.clock))? else {
             return Err(Error::AlreadyRunning("one that was started earlier".into()));
         };
         let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
@@ -112,8 +113,10 @@ pub fn stop() -> Result<usize, Error> {
 }
 
 fn stop_kind(state: &StateDirectory, clock: Clock) -> Result<bool, Error> {
-    let lock = state.lock_of(clock)?;
-    let (Some(lock), Some(channel)) = (lock, state.connect(clock)?) else { return Ok(false) };
+    let lock = state.lock_of(Name::Lasting(clock).place())?;
+    let (Some(lock), Some(channel)) = (lock, places::connect(state, clock)?) else {
+        return Ok(false);
+    };
     channel.send(&Request::Stop, &[]).map_err(Error::Connection)?;
     // Held by the keeper until it has cleaned up.
     lock.lock().map_err(Error::Connection)?;
@@ -128,7 +131,7 @@ pub fn status() -> Result<Vec<Status>, Error> {
 }
 
 fn status_of(state: &StateDirectory, clock: Clock) -> Result<Option<Status>, Error> {
-    let Some(channel) = state.connect(clock)? else { return Ok(None) };
+    let Some(channel) = places::connect(state, clock)? else { return Ok(None) };
     channel.send(&Request::Status, &[]).map_err(Error::Connection)?;
     match channel.receive().map_err(Error::Connection)? {
         Some((Answer::Status(status), _)) => Ok(Some(status)),

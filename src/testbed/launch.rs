@@ -8,16 +8,16 @@ use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::closure::find_program;
 use super::control::Channel;
 use super::error::Error;
-use super::failure::Step;
 use super::initramfs;
 use super::keeper::{Inheritance, Orders, Virtiofsd};
 use super::model::Machine;
+use super::places::Instance;
 use super::protocol::{Answer, Request};
-use super::state::Instance;
+use crate::failure::Step;
 use crate::guest_images::{self, Cache, Progress, Series};
+use crate::host::find_program;
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
 
 /// How long a testbed lives.
@@ -134,7 +134,7 @@ fn try_launch(
         Ground::Image(image) => (None, image),
     };
     let orders = Orders {
-        directory: instance.path.clone(),
+        directory: instance.place.path.clone(),
         build: this_build()?,
         machine: machine.clone(),
         qemu,
@@ -191,7 +191,7 @@ fn start_keeper(
         orders: written_down(orders)?,
         output: [null()?, null()?],
         listener: instance.listener.try_clone().step("share the socket")?,
-        lock: instance.lock.try_clone().step("share the lock")?.into(),
+        lock: instance.place.lock.try_clone().step("share the lock")?.into(),
         kernel: files.kernel,
         initramfs: files.initramfs,
         lifeline: files.alive,

@@ -20,6 +20,8 @@ pub struct Session {
     /// Files and directories that the command reads. To be named if they lie in /dev, /proc, /run
     /// or /sys, which the testbed does not see, or if instructions are counted.
     pub inputs: Vec<PathBuf>,
+    /// Whether it reads standard input; if not, it finds that at its end.
+    pub reads_input: bool,
     /// The machine it runs on, if one has to be started for it.
     pub machine: Machine,
 }
@@ -33,6 +35,7 @@ impl Session {
             cwd: std::env::current_dir()?,
             writable: Vec::new(),
             inputs: Vec::new(),
+            reads_input: true,
             machine: Machine::default(),
         })
     }

@@ -3,17 +3,16 @@
 //! | from → to | over | types |
 //! |---|---|---|
 //! | client → keeper → client | a Unix socket in the state directory | [`Request`], [`Answer`] |
-//! | client → agent → client | a virtio-serial port, framed by [`wire`](super::wire) | [`ToAgent`], [`ToClient`] |
+//! | client → agent → client | a virtio-serial port | a [`session`](crate::session) with [`Start`] and [`ToClient`] |
 //! | agent → keeper | a virtio-serial port, one JSON value a line | [`Notice`] |
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::model::{Clock, Counts, Machine};
-use crate::terminal::WindowSize;
+use crate::session::protocol::Invocation;
 
 /// The name of the port on which the agent tells the keeper how it is.
 pub(super) const NOTICE_PORT: &str = "duplex.notices";
@@ -135,45 +134,11 @@ pub(super) enum Notice {
     Failed(String),
 }
 
-/// What a client tells the agent.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum ToAgent {
-    /// Start this command; first, and once.
-    Start(Box<Start>),
-    /// Standard input has ended.
-    StdinEnd,
-    /// The caller's terminal has gone away.
-    HangUp,
-    /// Send the command a signal, or with `group` its process group, as a terminal does.
-    Signal { number: i32, group: bool },
-    /// The caller's window has changed its size.
-    Resize(WindowSize),
-    /// Nobody reads this output any more: a write to it shall fail as it would at home.
-    OutputClosed(Output),
-}
-
-/// One of the command's outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Output {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
 /// A command and its surroundings.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Start {
-    /// The program and its arguments.
-    pub(super) argv: Vec<OsString>,
-    /// The whole environment.
-    pub(super) env: Vec<(OsString, OsString)>,
-    /// The working directory.
-    pub(super) cwd: PathBuf,
-    /// What standard input, output and error are at the caller's.
-    pub(super) streams: [StreamKind; 3],
-    /// The caller's window, where there is a terminal.
-    pub(super) window: WindowSize,
+    /// The command itself.
+    pub(super) invocation: Invocation,
     /// The exports, where the command shall find them.
     pub(super) mounts: Vec<Mount>,
     /// Exports that the command shall find as open descriptors: what `/dev/fd/N` names.
@@ -196,71 +161,11 @@ pub(super) struct Mount {
     pub(super) write: bool,
 }
 
-/// What a standard stream is connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum StreamKind {
-    /// Nothing: using it fails with `EBADF`.
-    Closed,
-    /// A pipe, file or socket.
-    Pipe,
-    /// A terminal.
-    Terminal,
-}
-
-/// What the agent tells a client.
+/// What the agent tells a client beside what every session does.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToClient {
-    /// So many more bytes of standard input may be sent: this bounds what the agent has to hold
-    /// when the command reads slowly, and keeps the way free for signals.
-    Credit(u32),
-    /// The command has been stopped, by job control or a signal.
-    Stopped,
-    /// The command could not be started; nothing ran.
-    NotStarted { reason: String, kind: NotStarted },
-    /// The content of the written file with this number follows, on its own stream.
+    /// The content of the written file with this number follows.
     Written(usize),
-    /// The command has ended, and all its output has been sent.
-    Ended { status: Ending, counts: Option<Counts> },
-}
-
-/// Why a command was not started; decides the exit status as in a shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum NotStarted {
-    /// There is no such program.
-    NotFound,
-    /// There is, but it can't be executed.
-    CannotExecute,
-    /// The testbed could not prepare what the command needs.
-    Surroundings,
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ending {
-    /// It exited with this status.
-    Exited(u8),
-    /// This signal killed it.
-    Killed(i32),
-}
-
-impl Ending {
-    /// The status to pass on: 128 plus the signal's number, as shells and docker have it.
-    pub(super) fn exit_status(self) -> u8 {
-        match self {
-            Self::Exited(status) => status,
-            Self::Killed(signal) => u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statuses_are_the_shells() {
-        assert_eq!(Ending::Exited(7).exit_status(), 7);
-        assert_eq!(Ending::Killed(libc::SIGKILL).exit_status(), 137);
-        assert_eq!(Ending::Killed(i32::MAX).exit_status(), 255);
-    }
+    /// What was counted of the command, which has ended.
+    Counted(Counts),
 }

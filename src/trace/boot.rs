@@ -28,13 +28,17 @@ pub enum Phase {
     FirstSerialByte,
     /// The guest's init wrote to the boot mark.
     UserSpace,
+    /// The command that the guest is for was started.
+    CommandStarted,
+    /// The command wrote something.
+    FirstOutput,
     /// The guest ended.
     End,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 10] = [
+    pub const ALL: [Phase; 12] = [
         Phase::Main,
         Phase::Planned,
         Phase::VmCreated,
@@ -44,6 +48,8 @@ impl Phase {
         Phase::FirstRun,
         Phase::FirstSerialByte,
         Phase::UserSpace,
+        Phase::CommandStarted,
+        Phase::FirstOutput,
         Phase::End,
     ];
 
@@ -59,6 +65,8 @@ impl Phase {
             Phase::FirstRun => "first KVM_RUN",
             Phase::FirstSerialByte => "first serial byte",
             Phase::UserSpace => "user space reached",
+            Phase::CommandStarted => "command started",
+            Phase::FirstOutput => "command's first output",
             Phase::End => "end",
         }
     }

@@ -181,6 +181,11 @@ impl Machine {
         self.virtio.stop();
     }
 
+    /// How its vCPUs are controlled.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.shared.control
+    }
+
     /// Where the end is declared.
     pub fn end(&self) -> &EndSlot {
         &self.shared.end

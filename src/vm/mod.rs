@@ -1,5 +1,6 @@
 //! The hardware half: a VM on KVM.
 
+pub mod background;
 pub mod boot;
 pub mod bus;
 pub mod console;

@@ -23,6 +23,12 @@ pub(crate) enum Initrd {
     Zstd,
 }
 
+/// Where cargo has put an example, beside the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
+}
+
 /// A guest to boot.
 #[derive(Clone, Debug)]
 pub(crate) struct Boot {
@@ -32,6 +38,7 @@ pub(crate) struct Boot {
     cpus: u32,
     seen_cpus: Option<u32>,
     mib: u32,
+    console: &'static str,
     words: Vec<String>,
     options: Vec<String>,
 }
@@ -40,8 +47,13 @@ impl Boot {
     pub(crate) fn new(kernel: Kernel) -> Boot {
         let (packing, seen_cpus) = (None, None);
         let (words, options) = (Vec::new(), Vec::new());
-        let initrd = Initrd::Plain;
-        Boot { kernel, packing, initrd, cpus: 1, seen_cpus, mib: 256, words, options }
+        let (initrd, console) = (Initrd::Plain, "ttyS0");
+        Boot { kernel, packing, initrd, cpus: 1, seen_cpus, mib: 256, console, words, options }
+    }
+
+    /// With the virtio device as its console instead of the serial port.
+    pub(crate) fn hvc(self) -> Boot {
+        Boot { console: "hvc0", ..self }.option("--hvc").option("stdio")
     }
 
     pub(crate) fn packed(self, packing: Packing) -> Boot {
@@ -85,7 +97,7 @@ impl Boot {
             kernel = kernels::pack(&kernel, packing, directory.path());
         }
         let initrd = self.initrd_file(directory.path());
-        let cmdline = format!("console=ttyS0 quiet panic=-1 {}", self.words.join(" "));
+        let cmdline = format!("console={} quiet panic=-1 {}", self.console, self.words.join(" "));
         let mut command = testbed::duplex(testbed::shared());
         command
             .args(["boot", "--kernel", text(&kernel), "--initrd", text(&initrd)])

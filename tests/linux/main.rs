@@ -2,6 +2,7 @@
 //! proven by what its init prints.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod balloon;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
@@ -13,6 +14,7 @@ mod fio;
 mod guest;
 mod kernels;
 mod power_cut;
+mod run;
 mod sockets;
 mod tools;
 

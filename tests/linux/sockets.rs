@@ -7,19 +7,13 @@ use duplex::guest_images::Initramfs;
 
 use crate::common::testbed;
 use crate::common::{DUPLEX, process, text};
-use crate::guest::in_emulation;
+use crate::guest::{example, in_emulation};
 use crate::kernels::Kernel;
-
-/// Where cargo has put the example, beside the tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples/vsock-echo")
-}
 
 /// The demo guest's initramfs with one more program: archives can follow each other.
 fn with_program(kernel: Kernel, directory: &Path) -> PathBuf {
     let mut added = Initramfs::default();
-    added.file("bin/program", 0o755, &fs::read(program()).unwrap()).unwrap();
+    added.file("bin/program", 0o755, &fs::read(example("vsock-echo")).unwrap()).unwrap();
     let mut archive = fs::read(kernel.initramfs()).unwrap();
     archive.resize(archive.len().next_multiple_of(4), 0);
     archive.extend(added.finish().unwrap());
@@ -37,7 +31,7 @@ fn check(kernel: Kernel) {
         "mkdir -p /tmp/vsock && cd /tmp/vsock && rm -f v* && {} v {DUPLEX} boot --testbed never \
          --kernel {} --initrd {} --cmdline 'console=ttyS0 quiet panic=-1 duplex.then=program' \
          --memory 256M --vsock cid=7,path=v </dev/null && ls",
-        text(&program()),
+        text(&example("vsock-echo")),
         text(&kernel),
         text(&initrd)
     );

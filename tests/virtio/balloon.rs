@@ -18,7 +18,7 @@ const REPORTING: usize = 3;
 /// What is given back.
 const VICTIM: u64 = 16 << 20;
 
-fn balloon(pages: u32) -> (Driver, Arc<Control>) {
+pub(crate) fn balloon(pages: u32) -> (Driver, Arc<Control>) {
     let control = Arc::new(Control::new(pages).unwrap());
     let thread = Arc::new(EventThread::start("test").unwrap());
     let device = Balloon::new(control.clone(), Reclaim::default(), thread);
@@ -32,7 +32,7 @@ fn config(driver: &Driver, offset: u64) -> u32 {
 }
 
 /// Sends page numbers.
-fn send(driver: &mut Driver, queue: usize, pages: &[u32]) {
+pub(crate) fn send(driver: &mut Driver, queue: usize, pages: &[u32]) {
     for (at, page) in (0..).zip(pages) {
         driver.put(ARENA + at * 4, *page);
     }

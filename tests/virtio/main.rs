@@ -5,6 +5,7 @@
 mod balloon;
 mod block_devices;
 mod broken_files;
+mod console;
 mod disk;
 mod driver;
 mod entropy;
@@ -17,6 +18,7 @@ mod fuzz_sockets;
 mod guest_sockets;
 mod hostile_queues;
 mod hostile_registers;
+mod hostile_small;
 mod hostile_sockets;
 mod queues;
 mod requests;

@@ -6,34 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
-use super::timing;
-use crate::cli::{say, session};
-use crate::host;
+use crate::cli::{say, session, timing};
 use crate::testbed::{self, Machine};
 use crate::workload::{Boot, OnReboot, Serial};
-
-/// When to boot in the testbed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum TestbedMode {
-    /// Where this host has no hardware virtualization, or KVM cannot be used.
-    Auto,
-    /// Never: fail where KVM cannot be used.
-    Never,
-    /// Always.
-    Always,
-}
-
-/// Why the testbed is to be used, for a person; `None` where it is not.
-pub(super) fn reason(mode: TestbedMode, count_instructions: bool) -> Option<String> {
-    if count_instructions {
-        return Some("instructions are counted".into());
-    }
-    match mode {
-        TestbedMode::Never => None,
-        TestbedMode::Always => Some("as asked for".into()),
-        TestbedMode::Auto => host::virtualization().lack(),
-    }
-}
 
 /// Runs the same boot in the testbed; returns its exit status.
 pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Box<dyn Error>> {
@@ -47,8 +22,10 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     let mut session = session(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
-    if let Serial::Path(path) = &boot.serial {
-        session.writable.push(path.clone());
+    for console in [&boot.serial, &boot.hvc] {
+        if let Serial::Path(path) = console {
+            session.writable.push(path.clone());
+        }
     }
     for disk in &boot.disks {
         check_is_no_device(&disk.path)?;
@@ -111,10 +88,12 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     option("--cmdline", boot.cmdline.as_os_str().to_owned());
     option("--cpus", boot.cpus.count().to_string().into());
     option("--memory", boot.memory.to_string().into());
-    match &boot.serial {
-        Serial::Stdio => option("--serial", "stdio".into()),
-        Serial::Off => option("--serial", "off".into()),
-        Serial::Path(path) => option("--serial", path.clone().into()),
+    for (name, console) in [("--serial", &boot.serial), ("--hvc", &boot.hvc)] {
+        match console {
+            Serial::Stdio => option(name, "stdio".into()),
+            Serial::Off => option(name, "off".into()),
+            Serial::Path(path) => option(name, path.clone().into()),
+        }
     }
     for disk in &boot.disks {
         option("--disk", disk.to_argument());
@@ -130,6 +109,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if boot.rng {
         argv.push("--rng".into());
+    }
+    if boot.balloon {
+        argv.push("--balloon".into());
     }
     if args.json {
         argv.push("--json".into());

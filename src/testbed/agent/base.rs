@@ -7,9 +7,10 @@ use std::os::unix::fs::symlink;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
 
-use super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
 use super::{HOST, NAMED, devices};
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
+use crate::isolate::mounting::{INERT, bring_along, make_directories, put};
+use crate::testbed::agent::command_line::on_command_line;
 use crate::testbed::protocol::{DISK_ROOT, NAMED_IN_IMAGE, NAMED_TAG, PROGRAM, ROOT_TAG};
 
 /// Where the new root is built, in the initramfs.

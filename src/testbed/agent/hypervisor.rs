@@ -12,7 +12,7 @@
 
 use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 
-use crate::testbed::failure::{Failure, Step};
+use crate::failure::{Failure, Step};
 
 /// Switches the local APIC on, in `IA32_APIC_BASE` (Intel SDM, volume 3, 11.4.4).
 const APIC_GLOBAL_ENABLE: u64 = 1 << 11;

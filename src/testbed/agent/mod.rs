@@ -6,10 +6,9 @@
 //! and owner of a mount namespace: whatever a command starts or mounts ends with its session.
 
 mod base;
+mod command_line;
 mod devices;
 mod hypervisor;
-mod modules;
-mod mounting;
 mod pid1;
 mod session;
 

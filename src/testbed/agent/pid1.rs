@@ -17,11 +17,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
 use super::hypervisor::IdleVm;
-use super::mounting::on_command_line;
-use super::{base, devices, modules};
-use crate::isolate::{Namespaces, Process, Program};
-use crate::testbed::failure::{Failure, Step};
-use crate::testbed::poll::set_nonblocking;
+use super::{base, devices};
+use crate::failure::{Failure, Step};
+use crate::init;
+use crate::isolate::{self, Namespaces, Process, Program};
+use crate::session::poll::set_nonblocking;
+use crate::testbed::agent::command_line::on_command_line;
 use crate::testbed::protocol::{NOTICE_PORT, Notice, PULSE, SESSIONS, SIGNS_OF_LIFE, session_port};
 
 /// Runs as PID 1, until the machine is switched off from outside.
@@ -48,7 +49,7 @@ fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     base::mount_kernel_file_systems()?;
     // (2) Drivers. The socket comes first, so that no device can appear unnoticed.
     let events = devices::Events::listen()?;
-    modules::load_all()?;
+    init::load_modules()?;
     // (3) The ports.
     let notice_port = notices.insert(devices::open_port(&events, NOTICE_PORT)?);
     let ports = (0..SESSIONS)
@@ -57,7 +58,7 @@ fn run(notices: &mut Option<File>) -> Result<(), Failure> {
     // (4) The host's file system, and a root to build sessions' roots from.
     base::switch()?;
     sethostname("testbed").step("set the host name")?;
-    devices::bring_loopback_up()?;
+    isolate::bring_loopback_up()?;
     let _idle_vm = IdleVm::start()?;
     // (5) Commands.
     let children = block_child_signal()?;

@@ -1,28 +1,28 @@
 //! The client: a stand-in on the host for a command that runs in the testbed.
 
-mod relay;
-mod signals;
-mod streams;
+mod written;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use self::relay::Relay;
-use self::streams::CallersStreams;
-use super::closure::find_program;
+use self::written::WrittenFiles;
 use super::control::Channel;
 use super::error::Error;
 use super::files::{self, NamedFile};
 use super::lasting::find_lasting;
 use super::launch::{Ground, Lifetime, boot, launch};
-use super::model::{Clock, Outcome, Session};
-use super::poll::Poll;
-use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, StreamKind};
-use super::random::random_bytes;
-use super::state::{Name, StateDirectory};
+use super::model::{Clock, Counts, Outcome, Session};
+use super::places::{self, Name};
+use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, ToClient};
 use super::{image, protocol};
 use crate::guest_images::Progress;
+use crate::host::find_program;
+use crate::random::random_bytes;
+use crate::session::host::{CallersStreams, End, Relay, Signals, User};
+use crate::session::poll::Poll;
+use crate::session::protocol::{Ending, Invocation, NotStarted, StreamKind};
+use crate::state::StateDirectory;
 
 /// Runs a command in the testbed as if it ran here: with this process's standard streams,
 /// forwarding the signals that this process gets. Uses the user's lasting testbed of that kind, or
@@ -72,12 +72,12 @@ fn boot_and_run(
     from_image: bool,
     progress: &Progress,
 ) -> Result<Outcome, Error> {
-    let instance = state.create(Name::Once)?;
+    let instance = places::create(state, Name::Once)?;
     // The name is random and new.
     let instance = instance.ok_or_else(|| Error::Connection(ErrorKind::AlreadyExists.into()))?;
     let ground = if from_image {
         progress.step("making a disk image");
-        image::build(&instance.stage(), session, files).map(Ground::Image)
+        image::build(&instance.place.stage(), session, files).map(Ground::Image)
     } else {
         Ok(Ground::Export)
     };
@@ -126,10 +126,34 @@ impl Client<'_> {
         }
         let mut port = File::from(port);
         greet(&mut port, self.channel)?;
-        let streams = CallersStreams::take().map_err(Error::Connection)?;
+        let mut streams = CallersStreams::take().map_err(Error::Connection)?;
         let start = self.describe(&exports, &streams);
-        let clock = self.session.machine.clock;
-        Relay::new(port, self.channel, streams, self.files, clock).run(start)
+        if start.clock == Clock::Instructions || !self.session.reads_input {
+            streams.without_input();
+        }
+        let on_terminal = start.invocation.streams[0] == StreamKind::Terminal;
+        let mut machine = RunningMachine {
+            channel: self.channel,
+            written: WrittenFiles::to(self.files),
+            counts: None,
+        };
+        let signals = Signals::take().map_err(Error::Connection)?;
+        let end = Relay::new(port, streams, &mut machine).run(start, on_terminal, signals);
+        match end.map_err(Error::Connection)? {
+            End::Ended(ending) => {
+                machine.written.complete().map_err(Error::Connection)?;
+                Ok(Outcome { status: ending.exit_status(), counts: machine.counts })
+            }
+            End::NotStarted { reason, kind } => Err(match kind {
+                NotStarted::NotFound => Error::NotFound(reason),
+                NotStarted::CannotExecute => Error::CannotExecute(reason),
+                NotStarted::Surroundings => Error::Surroundings(reason),
+            }),
+            End::Lost => Err(Error::Lost(last_words(self.channel))),
+            End::Interrupted(number) => {
+                Ok(Outcome { status: Ending::Killed(number).exit_status(), counts: None })
+            }
+        }
     }
 
     /// Gets a session from the keeper: the numbers of the exports, and the port.
@@ -176,16 +200,47 @@ impl Client<'_> {
             });
         }
         Start {
-            argv: self.session.argv.clone(),
-            env: self.session.env.clone(),
-            cwd: self.session.cwd.clone(),
-            streams: kinds,
-            window: streams.window(),
+            invocation: Invocation {
+                argv: self.session.argv.clone(),
+                env: self.session.env.clone(),
+                cwd: self.session.cwd.clone(),
+                streams: kinds,
+                window: streams.window(),
+            },
             mounts,
             descriptors,
             clock: self.session.machine.clock,
             from_image: self.from_image,
         }
+    }
+}
+
+/// The machine that a session is in, and what it tells beside the session itself.
+struct RunningMachine<'a> {
+    channel: &'a Channel,
+    written: WrittenFiles<'a>,
+    counts: Option<Counts>,
+}
+
+impl User for RunningMachine<'_> {
+    type Start = Start;
+    type Message = ToClient;
+
+    /// The keeper speaks up during a session only when it is over.
+    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.channel.as_fd())
+    }
+
+    fn message(&mut self, message: ToClient) -> io::Result<()> {
+        match message {
+            ToClient::Written(number) => self.written.begin(number)?,
+            ToClient::Counted(counts) => self.counts = Some(counts),
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, data: &[u8]) -> io::Result<()> {
+        self.written.add(data)
     }
 }
 

@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::failure::{Failure, Step};
 use crate::isolate::{self, Attributes};
-use crate::testbed::failure::{Failure, Step};
 
 /// Trees that describe this running system rather than what is installed on it. Devices, kernel
 /// knobs and the sockets of services stay here.

@@ -14,10 +14,10 @@ use super::named::Named;
 use super::notices::Notices;
 use super::qemu::{Parts, Root};
 use super::virtiofsd::Virtiofsd;
+use crate::failure::{Failure, Step};
 use crate::isolate::{self, Attributes, Process};
+use crate::session::poll::{Poll, set_nonblocking};
 use crate::testbed::control::{connect_stream, listen_for_streams};
-use crate::testbed::failure::{Failure, Step};
-use crate::testbed::poll::{Poll, set_nonblocking};
 use crate::testbed::protocol::{self, SESSIONS};
 use crate::testbed::scratch::nameless_file;
 

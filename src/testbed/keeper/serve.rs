@@ -11,13 +11,13 @@ use super::clients::{Client, Wish};
 use super::machine::{self, Problem, RunningMachine, Supplies};
 use super::ports::Ports;
 use super::{Inheritance, Orders};
+use crate::console_log::ConsoleLog;
 use crate::isolate;
-use crate::testbed::console_log::ConsoleLog;
+use crate::session::poll::{Poll, Ready};
+use crate::state;
 use crate::testbed::control::accept;
 use crate::testbed::model::Clock;
-use crate::testbed::poll::{Poll, Ready};
 use crate::testbed::protocol::{Answer, Notice, PULSE, Request, SESSIONS, Status};
-use crate::testbed::state;
 
 /// How long a keeper whose machine has stopped stays to tell why, should nobody ask.
 const LAST_WORDS: Duration = Duration::from_secs(10);

@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use nix::unistd::{chdir, pivot_root};
 
+use crate::failure::{Failure, Step};
+use crate::host::find_program;
 use crate::isolate;
-use crate::testbed::closure::{files_to_run, find_program};
-use crate::testbed::failure::{Failure, Step};
+use crate::testbed::closure::files_to_run;
 use crate::testbed::protocol::{PROGRAM, Start};
 use crate::testbed::replica::Replica;
 
@@ -48,9 +49,9 @@ pub(super) fn enter(start: &Start) -> Result<(), Failure> {
 }
 
 fn fill(replica: &Replica, start: &Start) -> Result<(), Failure> {
-    std::env::set_current_dir(&start.cwd).step("enter the working directory")?;
+    std::env::set_current_dir(&start.invocation.cwd).step("enter the working directory")?;
     for program in programs(start) {
-        let files = files_to_run(&program, &start.env)
+        let files = files_to_run(&program, &start.invocation.env)
             .step_with(|| format!("find what {} needs", program.display()))?;
         files.iter().try_for_each(|file| copy(replica, file))?;
     }
@@ -67,7 +68,7 @@ fn fill(replica: &Replica, start: &Start) -> Result<(), Failure> {
             copy(replica, account_file)?;
         }
     }
-    for directory in [&*start.cwd, Path::new("/tmp"), Path::new("/run")] {
+    for directory in [&*start.invocation.cwd, Path::new("/tmp"), Path::new("/run")] {
         replica
             .add_directory(directory)
             .step_with(|| format!("make {} in memory", directory.display()))?;
@@ -79,10 +80,10 @@ fn fill(replica: &Replica, start: &Start) -> Result<(), Failure> {
 /// `unshare -m /bin/echo` runs two. What can't be found is reported when it is to be started, like
 /// everywhere.
 fn programs(start: &Start) -> BTreeSet<PathBuf> {
-    let search = start.env.iter().find(|(name, _)| name == OsStr::new("PATH"));
-    let first = start.argv.first();
+    let search = start.invocation.env.iter().find(|(name, _)| name == OsStr::new("PATH"));
+    let first = start.invocation.argv.first();
     let first = first.and_then(|name| find_program(name, search.map(|(_, path)| &**path)).ok());
-    let rest = start.argv.iter().skip(1).filter(|word| word.as_bytes().contains(&b'/'));
+    let rest = start.invocation.argv.iter().skip(1).filter(|word| word.as_bytes().contains(&b'/'));
     let named = start.mounts.iter().map(|mount| mount.at.as_os_str());
     let others = rest.map(|word| &**word).chain(named);
     first.into_iter().chain(others.filter_map(|word| find_program(word, None).ok())).collect()

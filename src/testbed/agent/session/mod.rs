@@ -1,13 +1,9 @@
 //! One session: a client's command, its surroundings, and its streams.
 //!
-//! The process that runs this is PID 1 of the session's PID namespace and leader of a terminal
-//! session, like a shell with one job: the command has a process group of its own below it, so
-//! that stopping and continuing work as at home.
+//! The process that runs this is PID 1 of the session's PID namespace, so that it can be the
+//! [guest's side](crate::session::guest) of one.
 
-mod command;
 mod memory_root;
-mod port;
-mod relay;
 mod root;
 mod stopwatch;
 mod surroundings;
@@ -19,17 +15,16 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
-use self::command::Command;
-use self::port::Port;
-use self::relay::Relay;
-use crate::testbed::failure::{Failure, Step};
+use self::stopwatch::Stopwatch;
+use crate::failure::{Failure, Step};
+use crate::session::guest::{Command, Observer, Port, Relay, Unobserved, child_signals};
+use crate::session::poll::Poll;
+use crate::session::protocol::{Ending, NotStarted, ToHost};
+use crate::session::wire;
 use crate::testbed::model::Clock;
-use crate::testbed::poll::Poll;
-use crate::testbed::protocol::{Greeting, Mount, NotStarted, Start, ToAgent, ToClient};
-use crate::testbed::wire::{self, Decoder, START_LIMIT};
+use crate::testbed::protocol::{Greeting, Mount, Start, ToClient};
 
 /// The port arrives as this descriptor.
 const PORT: i32 = 3;
@@ -62,37 +57,67 @@ fn take_port() -> Result<File, Failure> {
 }
 
 fn serve(mut port: File) -> Result<(), Failure> {
-    let children = child_signals()?;
+    let children = child_signals().step("get ready for a child")?;
     greet(&mut port).step("greet the client")?;
-    let mut decoder = Decoder::new(START_LIMIT);
-    let start = read_start(&mut port, &mut decoder).step("read what to start")?;
-    let mut port = Port::new(port, decoder);
-    let command = match prepare(&start) {
+    let (port, start) = Port::accept::<Start>(port).step("read what to start")?;
+    match start.clock {
+        Clock::Wall => run(port, &start, children, Unobserved, |_| None),
+        Clock::Instructions => {
+            let counted = |watch: Stopwatch| Some(ToClient::Counted(watch.counts()));
+            run(port, &start, children, Stopwatch::default(), counted)
+        }
+    }
+}
+
+fn run<O: Observer>(
+    mut port: Port,
+    start: &Start,
+    children: SignalFd,
+    mut observer: O,
+    observed: impl FnOnce(O) -> Option<ToClient>,
+) -> Result<(), Failure> {
+    let command = match prepare(start, &mut observer) {
         Ok(command) => command,
         Err((kind, reason)) => {
-            port.send(&ToClient::NotStarted { reason, kind }).step("tell the client")?;
+            let refusal = ToHost::<ToClient>::NotStarted { reason, kind };
+            port.send(&refusal).step("tell the client")?;
             return port.linger().step("tell the client");
         }
     };
-    let mut relay = Relay::new(port, command, children, start.clock);
-    let (status, counts) = relay.run().step("pass data to and fro")?;
+    let mut relay = Relay::new(port, command, children, observer);
+    let status = relay.run().step("pass data to and fro")?;
     // Whatever the command left running ends here, before its files are declared complete.
     relay.end_others().step("end the command's children")?;
-    let mut port = relay.into_port();
+    let (mut port, observer) = relay.into_parts();
+    finish(&mut port, start, observed(observer), status)?;
+    port.linger().step("tell the client")
+}
+
+/// Sees to what was written, and tells the client how it ended.
+fn finish(
+    port: &mut Port,
+    start: &Start,
+    observed: Option<ToClient>,
+    status: Ending,
+) -> Result<(), Failure> {
     let written = if start.from_image {
-        send_back(&start.mounts, &mut port).step("send the written files back")
+        send_back(&start.mounts, port).step("send the written files back")
     } else {
         surroundings::sync(&start.mounts)
     };
-    match written {
-        Ok(()) => port.send(&ToClient::Ended { status, counts }),
-        Err(failure) => port.send(&ToClient::NotStarted {
-            reason: format!("the command ran, but its files may be incomplete: {failure}"),
-            kind: NotStarted::Surroundings,
-        }),
-    }
-    .step("tell the client")?;
-    port.linger().step("tell the client")
+    let tell = || -> io::Result<()> {
+        if let Some(observed) = observed {
+            port.send(&ToHost::Own(observed))?;
+        }
+        port.send(&match written {
+            Ok(()) => ToHost::<ToClient>::Ended(status),
+            Err(failure) => ToHost::NotStarted {
+                reason: format!("the command ran, but its files may be incomplete: {failure}"),
+                kind: NotStarted::Surroundings,
+            },
+        })
+    };
+    tell().step("tell the client")
 }
 
 /// Sends the files that the command may have written to the client.
@@ -100,12 +125,12 @@ fn send_back(mounts: &[Mount], port: &mut Port) -> io::Result<()> {
     for mount in mounts.iter().filter(|mount| mount.write) {
         let mut file = File::open(&mount.at)?;
         let number = usize::try_from(mount.export).map_err(io::Error::other)?;
-        port.send(&ToClient::Written(number))?;
+        port.send(&ToHost::Own(ToClient::Written(number)))?;
         let mut buffer = vec![0; wire::DATA_LIMIT];
         loop {
             match file.read(&mut buffer)? {
                 0 => break,
-                count => port.send_file(&buffer[..count])?,
+                count => port.send_own(&buffer[..count])?,
             }
         }
     }
@@ -113,15 +138,15 @@ fn send_back(mounts: &[Mount], port: &mut Port) -> io::Result<()> {
 }
 
 /// Everything up to the running command.
-fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
+fn prepare(start: &Start, observer: &mut impl Observer) -> Result<Command, (NotStarted, String)> {
     let broken = |failure: Failure| (NotStarted::Surroundings, failure.to_string());
     root::enter().map_err(broken)?;
     surroundings::prepare(start).map_err(broken)?;
     if start.clock == Clock::Instructions {
         memory_root::enter(start).map_err(broken)?;
     }
-    std::env::set_current_dir(&start.cwd).map_err(|error| {
-        let cwd = start.cwd.display();
+    std::env::set_current_dir(&start.invocation.cwd).map_err(|error| {
+        let cwd = start.invocation.cwd.display();
         let reason = format!(
             "the working directory {cwd} can't be entered in the testbed: {error}; \
              run the command from another, or name this one with --input"
@@ -131,20 +156,7 @@ fn prepare(start: &Start) -> Result<Command, (NotStarted, String)> {
     if start.clock == Clock::Instructions {
         stopwatch::let_the_machine_settle();
     }
-    Command::start(start)
-}
-
-fn child_signals() -> Result<SignalFd, Failure> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGCHLD);
-    // Taking the terminal's foreground from and for the command must not stop this process, and
-    // when the terminal goes away, the signal is for the command alone.
-    let mut blocked = signals;
-    blocked.add(Signal::SIGTTOU);
-    blocked.add(Signal::SIGHUP);
-    blocked.thread_block().step("block signals")?;
-    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .step("make a signalfd")
+    Command::start(&start.invocation, None, observer)
 }
 
 /// Skips to the client's greeting and returns it to the client.
@@ -162,20 +174,6 @@ fn greet(port: &mut File) -> io::Result<()> {
     }
     // Shorter than any buffer on the way, so that it goes out whole.
     port.write_all(&seen)
-}
-
-fn read_start(port: &mut File, decoder: &mut Decoder) -> io::Result<Box<Start>> {
-    loop {
-        if let Some(frame) = decoder.next().map_err(io::Error::other)? {
-            return match wire::decode_message(&frame.payload).map_err(io::Error::other)? {
-                ToAgent::Start(start) => Ok(start),
-                other => Err(io::Error::other(format!("expected a start, not {other:?}"))),
-            };
-        }
-        let mut buffer = [0; 16 << 10];
-        let count = read_some(port, &mut buffer)?;
-        decoder.feed(&buffer[..count]);
-    }
 }
 
 /// Waits for data and reads it; the end is an error.

@@ -10,9 +10,10 @@ use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, pivot_root};
 
 use super::super::HOST;
-use super::super::mounting::{INERT, bring_along, make_directories, on_command_line, put};
+use crate::failure::{Failure, Step};
 use crate::isolate;
-use crate::testbed::failure::{Failure, Step};
+use crate::isolate::mounting::{INERT, bring_along, make_directories, put};
+use crate::testbed::agent::command_line::on_command_line;
 use crate::testbed::protocol::FORGET;
 
 /// Built in a mount of the session's own, for /run is shared.

@@ -9,15 +9,19 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::session::guest::Observer;
 use crate::testbed::model::Counts;
+
+/// How much output is held back while instructions are counted, for sending would count too.
+const HELD_LIMIT: usize = 64 << 20;
 
 /// A moment on the machine's clock, in nanoseconds since it was switched on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Instant(u64);
+struct Instant(u64);
 
 impl Instant {
     /// Now. The raw clock: nobody adjusts it.
-    pub(super) fn now() -> Self {
+    fn now() -> Self {
         // The clock is always there; the call fails on an unknown one only.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC_RAW).unwrap_or(TimeSpec::new(0, 0));
         let part = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -37,21 +41,35 @@ pub(super) fn let_the_machine_settle() {
 }
 
 /// What has been observed of one command.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stopwatch {
-    started: Instant,
+    started: Option<Instant>,
     first_byte: Option<Instant>,
     first_line: Option<Instant>,
     ended: Option<Instant>,
 }
 
-impl Stopwatch {
-    pub(super) fn new(started: Instant) -> Self {
-        Self { started, first_byte: None, first_line: None, ended: None }
+impl Observer for Stopwatch {
+    fn starts(&mut self) {
+        self.started = Some(Instant::now());
     }
 
+    fn wrote(&mut self, bytes: &[u8]) {
+        self.saw(bytes, Instant::now());
+    }
+
+    fn ended(&mut self) {
+        self.ended.get_or_insert(Instant::now());
+    }
+
+    fn held_limit(&self) -> Option<usize> {
+        Some(HELD_LIMIT)
+    }
+}
+
+impl Stopwatch {
     /// These bytes have come from standard output, at `now`.
-    pub(super) fn saw(&mut self, bytes: &[u8], now: Instant) {
+    fn saw(&mut self, bytes: &[u8], now: Instant) {
         if !bytes.is_empty() {
             self.first_byte.get_or_insert(now);
         }
@@ -60,14 +78,9 @@ impl Stopwatch {
         }
     }
 
-    /// The command has ended.
-    pub(super) fn ended(&mut self, now: Instant) {
-        self.ended.get_or_insert(now);
-    }
-
     /// The durations, in nanoseconds of the machine's clock.
     pub(super) fn counts(&self) -> Counts {
-        let since_start = |moment: Option<Instant>| moment.map(|m| m.since(self.started));
+        let since_start = |moment: Option<Instant>| Some(moment?.since(self.started?));
         Counts {
             first_byte: since_start(self.first_byte),
             first_line: since_start(self.first_line),
@@ -82,12 +95,12 @@ mod tests {
 
     #[test]
     fn counts_from_the_start() {
-        let mut watch = Stopwatch::new(Instant(100));
+        let mut watch = Stopwatch { started: Some(Instant(100)), ..Stopwatch::default() };
         watch.saw(b"", Instant(110));
         watch.saw(b"he", Instant(120));
         watch.saw(b"llo\nyou\n", Instant(130));
         watch.saw(b"again\n", Instant(140));
-        watch.ended(Instant(150));
+        watch.ended = Some(Instant(150));
         let counts = Counts { first_byte: Some(20), first_line: Some(30), end: 50 };
         assert_eq!(watch.counts(), counts);
     }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::super::NAMED;
+use crate::failure::{Failure, Step};
 use crate::isolate::{self, Attributes};
-use crate::testbed::failure::{Failure, Step};
 use crate::testbed::protocol::{Mount, Start};
 
 /// Makes everything visible where the command expects it. All of it is private to the session's

@@ -8,11 +8,12 @@
 //! | `queue`, `chain` | a virtqueue, and what the driver put into it, checked |
 //! | `event_thread` | where devices do their work |
 //! | `rate`, `throttle` | token buckets, and a timer that says when there are tokens again |
-//! | `block`, `rng`, `vsock`, `balloon` | the devices |
+//! | `block`, `rng`, `vsock`, `console`, `balloon` | the devices |
 
 pub mod balloon;
 pub mod block;
 pub mod chain;
+pub mod console;
 pub mod event_thread;
 pub mod interrupt;
 pub mod mmio;

@@ -18,6 +18,8 @@ pub struct Control {
     actual: AtomicU32,
     given_back: AtomicU64,
     statistics: Mutex<Statistics>,
+    /// How often statistics came.
+    statistics_count: AtomicU64,
     interrupt: Mutex<Option<Arc<Interrupt>>>,
     bell: EventFd,
 }
@@ -33,6 +35,7 @@ impl Control {
             actual: AtomicU32::new(0),
             given_back: AtomicU64::new(0),
             statistics: Mutex::default(),
+            statistics_count: AtomicU64::new(0),
             interrupt: Mutex::default(),
             bell: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
         })
@@ -72,6 +75,11 @@ impl Control {
         lock(&self.statistics).clone()
     }
 
+    /// How often statistics came: more than before, and those above are new.
+    pub fn statistics_count(&self) -> u64 {
+        self.statistics_count.load(Ordering::Acquire)
+    }
+
     pub(super) fn bell(&self) -> &EventFd {
         &self.bell
     }
@@ -86,6 +94,7 @@ impl Control {
 
     pub(super) fn set_statistics(&self, statistics: Statistics) {
         *lock(&self.statistics) = statistics;
+        self.statistics_count.fetch_add(1, Ordering::Release);
     }
 
     /// While the device is active it can be told of a new target.

@@ -4,7 +4,7 @@
 pub mod control;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_BALLOON;
 
@@ -27,7 +27,7 @@ const QUEUE_SIZES: [u16; 4] = [128, 128, 16, 64];
 /// The device.
 pub struct Balloon {
     control: Arc<Control>,
-    reclaim: Arc<Reclaim>,
+    reclaim: Arc<Mutex<Reclaim>>,
     thread: Arc<EventThread>,
     work: Option<Employed>,
 }
@@ -36,7 +36,7 @@ impl Balloon {
     /// A device that does its work on `thread`: best one of its own, for the host may take its time
     /// to take memory back.
     pub fn new(control: Arc<Control>, reclaim: Reclaim, thread: Arc<EventThread>) -> Balloon {
-        Balloon { control, reclaim: Arc::new(reclaim), thread, work: None }
+        Balloon { control, reclaim: Arc::new(Mutex::new(reclaim)), thread, work: None }
     }
 }
 

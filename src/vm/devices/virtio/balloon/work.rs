@@ -1,6 +1,6 @@
 //! The balloon's work: pages in and out, statistics, reports of free pages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event_manager::{EventOps, Events, MutEventSubscriber};
 
@@ -31,7 +31,8 @@ pub(super) struct Work {
     statistics: Option<u16>,
     reporting: Option<u16>,
     control: Arc<Control>,
-    reclaim: Arc<Reclaim>,
+    /// Nobody else wants it while this works: a device has one worker at a time.
+    reclaim: Arc<Mutex<Reclaim>>,
     chain: Chain,
     /// The buffer for statistics, which goes back when new ones are wanted.
     held: Option<u16>,
@@ -43,7 +44,7 @@ impl Work {
         queues: Vec<Virtqueue>,
         (statistics, reporting): (Option<u16>, Option<u16>),
         control: Arc<Control>,
-        reclaim: Arc<Reclaim>,
+        reclaim: Arc<Mutex<Reclaim>>,
     ) -> Work {
         let chain = Chain::default();
         Work { queues, statistics, reporting, control, reclaim, chain, held: None, broken: false }
@@ -52,6 +53,7 @@ impl Work {
     fn serve(&mut self, at: usize) -> Result<(), QueueError> {
         let Some(queue) = self.queues.get_mut(at) else { return Ok(()) };
         let index = queue.index();
+        let reclaim = &mut *self.reclaim.lock().unwrap_or_else(PoisonError::into_inner);
         queue.disable_kicks()?;
         let mut taken = 0;
         loop {
@@ -75,9 +77,9 @@ impl Work {
                 continue;
             }
             let given = if index == INFLATE {
-                inflate(&self.reclaim, queue, &self.chain)
+                inflate(reclaim, queue, &self.chain)
             } else if Some(index) == self.reporting {
-                report(&self.reclaim, queue, &self.chain)
+                report(reclaim, queue, &self.chain)
             } else {
                 // Deflate: the host provides pages as they are touched.
                 0
@@ -102,7 +104,7 @@ impl Work {
 
 /// Takes the pages of a chain of page numbers; returns how many bytes the host got. A page that is no
 /// memory is nobody's.
-fn inflate(reclaim: &Reclaim, queue: &Virtqueue, chain: &Chain) -> u64 {
+fn inflate(reclaim: &mut Reclaim, queue: &Virtqueue, chain: &Chain) -> u64 {
     let mut given = 0;
     let mut run = 0..0_u64;
     let mut give = |run: &std::ops::Range<u64>| {
@@ -130,11 +132,11 @@ fn inflate(reclaim: &Reclaim, queue: &Virtqueue, chain: &Chain) -> u64 {
 }
 
 /// Takes ranges that the guest has no use for (section 5.5.6.7).
-fn report(reclaim: &Reclaim, queue: &Virtqueue, chain: &Chain) -> u64 {
-    let give = |range: &chain::Buffer| {
+fn report(reclaim: &mut Reclaim, queue: &Virtqueue, chain: &Chain) -> u64 {
+    let mut give = |range: &chain::Buffer| {
         reclaim.give_back(queue.memory(), range.gpa, range.len.into()).unwrap_or(0)
     };
-    chain.writable().iter().map(give).sum()
+    chain.writable().iter().map(&mut give).sum()
 }
 
 fn read_statistics(queue: &Virtqueue, chain: &Chain) -> Statistics {

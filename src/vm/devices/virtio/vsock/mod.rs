@@ -35,6 +35,7 @@ const STREAM: u64 = 1 << 0;
 
 /// The device.
 pub struct Vsock {
+    queue_sizes: [u16; 3],
     guest_cid: u64,
     front: Arc<Front>,
     thread: Arc<EventThread>,
@@ -45,7 +46,15 @@ impl Vsock {
     /// A device that is the guest's address `guest_cid` and does its work on `thread`. Whoever keeps
     /// the front can hand over sockets, also while the guest runs.
     pub fn new(guest_cid: u32, front: Arc<Front>, thread: Arc<EventThread>) -> Vsock {
-        Vsock { guest_cid: guest_cid.into(), front, thread, work: None }
+        Vsock { queue_sizes: QUEUE_SIZES, guest_cid: guest_cid.into(), front, thread, work: None }
+    }
+
+    /// The same with room for so many buffers in the receive queue, a power of two. A guest's driver
+    /// provides all of them at its start: each is a page of the guest's memory.
+    #[must_use]
+    pub fn receive_buffers(mut self, count: u16) -> Vsock {
+        self.queue_sizes[0] = count;
+        self
     }
 }
 
@@ -59,7 +68,7 @@ impl VirtioDevice for Vsock {
     }
 
     fn queue_sizes(&self) -> &[u16] {
-        &QUEUE_SIZES
+        &self.queue_sizes
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {

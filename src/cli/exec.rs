@@ -1,0 +1,157 @@
+//! `duplex exec`: a further command in a guest that runs.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use super::run::{RUNTIME_DIR, Variable, environment};
+use super::{FAILED, say, session};
+use crate::init::{FURTHER_PORT, Message, Start};
+use crate::instances::{self, Found};
+use crate::session::host::{CallersStreams, End, Relay, Signals, User};
+use crate::session::protocol::{Ending, Invocation, NotStarted};
+use crate::testbed;
+
+/// Run a further command in a guest that `duplex run` started
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  duplex exec web ps
+  duplex exec -it web sh
+
+Exit status: as of duplex run.")]
+pub(super) struct Args {
+    /// Set an environment variable; NAME alone takes the value that it has here. Can be given again
+    #[arg(
+        long,
+        short,
+        value_name = "NAME[=VALUE]",
+        value_parser = OsStringValueParser::new().try_map(Variable::try_from)
+    )]
+    env: Vec<Variable>,
+    /// The directory to run it in, made if missing
+    #[arg(long, short, value_name = "DIR", default_value = "/")]
+    workdir: PathBuf,
+    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Pass standard input on
+    #[arg(long, short)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// The guest, by its name
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<OsString>,
+}
+
+/// Runs it; returns the exit status.
+pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let found = instances::find(&args.name)?;
+    if args.tty && args.interactive && !io::stdin().is_terminal() {
+        return Err(
+            "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
+                    away, or -i"
+                .into(),
+        );
+    }
+    if found.about.testbed { in_testbed(args) } else { here(args, &found) }
+}
+
+fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
+    let connection = found.connect(FURTHER_PORT)?;
+    let signals = Signals::take()?;
+    let streams = CallersStreams::take_for(args.interactive, args.tty)?;
+    let invocation = Invocation {
+        argv: args.command.clone(),
+        env: environment(&args.env, &args.name, args.tty),
+        cwd: args.workdir.clone(),
+        streams: streams.kinds(),
+        window: streams.window(),
+    };
+    let start = Start { invocation, user: args.user.clone(), setting: None };
+    let mut guest = Guest;
+    let relay = Relay::new(OwnedFd::from(connection).into(), streams, &mut guest);
+    Ok(match relay.run(start, args.tty && args.interactive, signals)? {
+        End::Ended(ending) => ending.exit_status(),
+        End::NotStarted { reason, kind } => {
+            say(reason);
+            match kind {
+                NotStarted::NotFound => 127,
+                NotStarted::CannotExecute => 126,
+                NotStarted::Surroundings => FAILED,
+            }
+        }
+        End::Interrupted(number) => Ending::Killed(number).exit_status(),
+        End::Lost => {
+            say(format_args!("{} has ended, and the command with it", args.name));
+            FAILED
+        }
+    }
+    .into())
+}
+
+/// The same command, in the machine that the guest is in.
+fn in_testbed(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+    let mut command: Vec<OsString> = vec![testbed::PROGRAM.into(), "exec".into()];
+    for variable in &args.env {
+        command.extend(["--env".into(), variable.to_argument()]);
+    }
+    command.extend(["--workdir".into(), args.workdir.clone().into()]);
+    if let Some(user) = &args.user {
+        command.extend(["--user".into(), user.into()]);
+    }
+    if args.interactive {
+        command.push("--interactive".into());
+    }
+    if args.tty {
+        command.push("--tty".into());
+    }
+    command.extend(["--".into(), args.name.clone().into()]);
+    command.extend(args.command.iter().cloned());
+    let mut session = session(command)?;
+    session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
+    session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
+    session.reads_input = args.interactive;
+    match testbed::run(&session) {
+        Ok(outcome) => Ok(outcome.status.into()),
+        Err(error) => {
+            say(&error);
+            Ok(error.exit_status().into())
+        }
+    }
+}
+
+/// The guest, of which its own socket tells all.
+struct Guest;
+
+impl User for Guest {
+    type Start = Start;
+    type Message = Message;
+
+    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn message(&mut self, _message: Message) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _data: &[u8]) -> io::Result<()> {
+        Err(io::Error::other("the guest sent data that belong to nothing"))
+    }
+}

@@ -1,0 +1,65 @@
+//! Runs a guest in the testbed: the same order, carried out on an emulated machine that has hardware
+//! virtualization.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+
+use super::order::Order;
+use crate::cli::timing::{self, Unit};
+use crate::cli::{say, session};
+use crate::instances::Instance;
+use crate::testbed::{self, Clock, Machine};
+use crate::vm::devices::virtio::block::backing::Backing;
+
+/// Where instances are in the testbed: a directory that its commands share.
+pub(in crate::cli) const RUNTIME_DIR: &str = "/dev/shm";
+
+/// Runs the guest; returns its command's exit status.
+pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
+    if order.detached && !stays()? {
+        return Err(
+            "-d: a guest in the testbed ends with the testbed, and none is there to stay: \
+                    start one with `duplex testbed start`"
+                .into(),
+        );
+    }
+    let instance = Instance::claim(&order.about)?;
+    // Nobody is answered here; but whoever connects learns which process this is.
+    let _listener = UnixListener::bind(instance.socket())?;
+    let mut there = order.clone();
+    there.about.testbed = false;
+    let path = instance.file("order");
+    std::fs::write(&path, serde_json::to_vec(&there)?)?;
+    let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];
+    let mut session = session(command.into())?;
+    session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
+    session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
+    session.reads_input = order.input;
+    session.inputs =
+        vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];
+    session.writable.extend(order.layer.clone());
+    // Open, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
+    let _locked = order.layer.as_deref().map(|path| Backing::open(path, false)).transpose()?;
+    if order.unit == Unit::Instructions {
+        session.machine = Machine::counting();
+    }
+    match testbed::run(&session) {
+        Ok(outcome) => {
+            if let Some(counts) = outcome.counts {
+                timing::print_counts(&counts, order.json)?;
+            }
+            Ok(outcome.status.into())
+        }
+        Err(error) => {
+            say(&error);
+            Ok(error.exit_status().into())
+        }
+    }
+}
+
+/// Whether a testbed runs that outlives this command.
+fn stays() -> Result<bool, testbed::Error> {
+    Ok(testbed::status()?.iter().any(|status| status.machine.clock == Clock::Wall))
+}

@@ -1,0 +1,268 @@
+//! `duplex run`: one command in a guest of its own.
+
+mod detach;
+mod environment;
+mod here;
+mod in_testbed;
+mod layer;
+mod order;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+pub(super) use self::environment::{Variable, environment};
+pub(super) use self::in_testbed::RUNTIME_DIR;
+use self::order::Order;
+use super::say;
+use super::testbed_mode::TestbedMode;
+use super::timing::Unit;
+use crate::guest_images::Cache;
+use crate::host;
+use crate::image::{self, Init, run_kernel};
+use crate::init::{Layer, Setting, Start};
+use crate::instances::{About, random_name};
+use crate::session::protocol::{Invocation, StreamKind};
+use crate::terminal::WindowSize;
+use crate::trace::boot::Recorder;
+use crate::vm::memory;
+use crate::workload::{Cpus, MemorySize};
+
+/// What runs where the image's user did not say.
+const SHELL: &str = "/bin/sh";
+
+/// Run a command in a sandbox: a VM of its own, with the image as its root file system
+///
+/// What the command writes and reads, the signals that duplex gets, and the command's exit status are
+/// passed on, as if it ran here. What it changes in its root is gone with it, unless --keep is
+/// given; the image itself never changes.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  duplex run ./rootfs echo hello
+  duplex run -it ./rootfs sh                    a shell on this terminal
+  tar c . | duplex run -i ./rootfs tar x        data through a pipe
+  duplex run --cpus 2 --memory 1G -e LANG=C -w /src -u 1000 ./rootfs make
+  duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
+  duplex run -d --name web ./rootfs server      on its own, then
+  duplex exec web ps                            a second command in it, and
+  duplex stop web
+
+Exit status: the command's; 128+n when signal n ended it; 125 when duplex failed, 126 when the
+command cannot be executed, 127 when it is not found.")]
+pub(super) struct Args {
+    /// Run it in a VM: the default
+    #[arg(long, conflicts_with = "container")]
+    vm: bool,
+    /// Run it in a container
+    #[arg(long)]
+    container: bool,
+    /// Set an environment variable; NAME alone takes the value that it has here. Can be given again
+    #[arg(
+        long,
+        short,
+        value_name = "NAME[=VALUE]",
+        value_parser = OsStringValueParser::new().try_map(Variable::try_from)
+    )]
+    env: Vec<Variable>,
+    /// The directory to run it in, made if missing
+    #[arg(long, short, value_name = "DIR", default_value = "/")]
+    workdir: PathBuf,
+    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// How many vCPUs: 1 to 32
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
+    cpus: Cpus,
+    /// How much memory: in bytes, or with K, M, G or T; at least 32M. What is written to the root
+    /// file system takes of it, unless --keep is given
+    #[arg(long, short, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
+    memory: MemorySize,
+    /// What others find it by, and its host name [default: random digits]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// The network
+    #[arg(long, value_enum, default_value = "none")]
+    net: Network,
+    /// Leave it running, and print its name
+    #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
+    detach: bool,
+    /// Pass standard input on
+    #[arg(long, short)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// Remove it when it has ended: always the case
+    #[arg(long)]
+    rm: bool,
+    /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
+    /// further runs of the same image
+    #[arg(long, value_name = "FILE")]
+    keep: Option<PathBuf>,
+    /// When it has ended, say on stderr where the time went
+    #[arg(long)]
+    timing: bool,
+    /// With --timing or --count-instructions: as JSON, a line each
+    #[arg(long)]
+    json: bool,
+    /// Whether to run in the testbed, an emulated machine with hardware virtualization: auto does
+    /// where this host has none
+    #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
+    testbed: TestbedMode,
+    /// Run in the testbed whose clock counts instructions, and print the counts: the same on every
+    /// run to about 1 %. Implies --timing
+    #[arg(long, conflicts_with_all = ["interactive", "tty", "keep"])]
+    count_instructions: bool,
+    /// The image: a directory with a root file system
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// The command and its arguments [default: /bin/sh]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Networks that a guest can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Network {
+    /// Loopback and nothing else.
+    None,
+}
+
+/// Carries out what another process has decided.
+#[derive(clap::Args)]
+pub(super) struct OrderArgs {
+    /// The order, as JSON; "-" for standard input
+    path: PathBuf,
+}
+
+/// Runs the command; returns the exit status.
+pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    let order = decide(args)?;
+    if order.detached {
+        return detach::run(&order);
+    }
+    carry_out(&order, recorder)
+}
+
+/// Runs what was decided elsewhere.
+pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    let mut json = Vec::new();
+    if args.path.as_os_str() == "-" {
+        io::stdin().read_to_end(&mut json)?;
+    } else {
+        json = std::fs::read(&args.path)?;
+    }
+    carry_out(&serde_json::from_slice(&json)?, recorder)
+}
+
+fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    if order.about.testbed { in_testbed::run(order) } else { here::run(order, recorder) }
+}
+
+/// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
+/// starts.
+fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
+    if args.container {
+        return Err(
+            "--container: this duplex has no containers yet: leave it away, and the command \
+                    runs in a VM"
+                .into(),
+        );
+    }
+    if args.tty && args.interactive && !io::stdin().is_terminal() {
+        return Err(
+            "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
+                    away, or -i"
+                .into(),
+        );
+    }
+    memory::check(args.memory, host::physical_address_bits())?;
+    let cache = Cache::open()?;
+    let disk = image::disk(&cache, &args.image)?;
+    let layer = args.keep.as_deref().map(layer::file).transpose()?;
+    let kernel = run_kernel(&cache)?;
+    if matches!(kernel.init, Init::Initramfs(_)) {
+        say(
+            "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
+             longer",
+        );
+    }
+    let reason = args.testbed.reason(args.count_instructions);
+    if let Some(reason) = &reason {
+        say(format_args!("running in the testbed ({reason})"));
+    }
+    let name = args.name.clone().map_or_else(random_name, Ok)?;
+    let mut argv = args.command.clone();
+    if argv.is_empty() {
+        argv.push(SHELL.into());
+    }
+    let about = About {
+        name: name.clone(),
+        image: std::path::absolute(&args.image)?,
+        command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        testbed: reason.is_some(),
+        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    let invocation = Invocation {
+        argv,
+        env: environment(&args.env, &name, args.tty),
+        cwd: args.workdir.clone(),
+        // Of whoever carries it out.
+        streams: [StreamKind::Closed; 3],
+        window: WindowSize::default(),
+    };
+    let setting = Setting {
+        hostname: name,
+        layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
+        volumes: Vec::new(),
+    };
+    Ok(Order {
+        about,
+        kernel: kernel.elf,
+        init: kernel.init,
+        disk,
+        layer,
+        cpus: args.cpus,
+        memory: args.memory,
+        start: Start { invocation, user: args.user.clone(), setting: Some(setting) },
+        input: args.interactive,
+        terminal: args.tty,
+        detached: args.detach,
+        timing: args.timing || args.count_instructions,
+        unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
+        json: args.json,
+    })
+}
+
+/// A name that is good for a host, a file and a person.
+fn name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts && text.len() <= 63 && text.chars().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "'{text}' is no name: give up to 63 letters, digits, '_', '.' and '-', the first a letter or digit"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_good_for_hosts_and_files() {
+        for good in ["web", "a", "0.x_y-z"] {
+            assert_eq!(name(good).unwrap(), good);
+        }
+        for bad in ["", ".", "-x", "a/b", "a b", "é", &"x".repeat(64)] {
+            assert!(name(bad).unwrap_err().contains("is no name"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `--timing`: where a boot's time went, as a table or as JSON.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{report, table};
+use crate::testbed::Counts;
+use crate::trace::boot::{Phase, Recorder};
+use crate::vm::session::Outcome;
+
+/// What the clock counts. On the counting machine of the testbed a nanosecond is an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+pub(super) enum Unit {
+    /// Time.
+    Milliseconds,
+    /// Million instructions.
+    Instructions,
+}
+
+/// Prints the phases and the exits on stderr: stdout is the guest's console.
+///
+/// # Errors
+/// Only where JSON cannot be made of numbers and names: never.
+pub(super) fn print(
+    recorder: &Recorder,
+    outcome: &Outcome,
+    unit: Unit,
+    json: bool,
+) -> Result<(), serde_json::Error> {
+    if json {
+        report(serde_json::to_string(&as_json(recorder, outcome))? + "\n");
+    } else {
+        report(as_text(recorder, outcome, unit));
+    }
+    Ok(())
+}
+
+fn as_json(recorder: &Recorder, outcome: &Outcome) -> serde_json::Value {
+    let phases: Vec<_> = Phase::ALL
+        .into_iter()
+        .filter_map(|phase| Some(json!({ "phase": phase, "ns": nanoseconds(recorder.at(phase)?) })))
+        .collect();
+    json!({
+        "phases": phases,
+        "bytes_mapped": outcome.loaded.mapped,
+        "bytes_copied": outcome.loaded.copied,
+        "exits": outcome.exits,
+        "unclaimed_accesses": outcome.unclaimed,
+    })
+}
+
+fn as_text(recorder: &Recorder, outcome: &Outcome, unit: Unit) -> String {
+    let mut phases = match unit {
+        Unit::Milliseconds => table(&["PHASE", "AT MS", "TOOK MS"]),
+        Unit::Instructions => table(&["PHASE", "AT M INSTR", "TOOK M INSTR"]),
+    };
+    let mut reached: Vec<_> =
+        Phase::ALL.into_iter().filter_map(|phase| Some((recorder.at(phase)?, phase))).collect();
+    // A guest may reach user space before it prints its first byte.
+    reached.sort_by_key(|(at, _)| *at);
+    let mut before = Duration::ZERO;
+    for (at, phase) in reached {
+        let took = at.saturating_sub(before);
+        phases.add_row([phase.describe().to_owned(), milliseconds(at), milliseconds(took)]);
+        before = at;
+    }
+    let mut exits = table(&["EXITS TO USER SPACE", "COUNT"]);
+    for (reason, count) in outcome.exits.rows().into_iter().filter(|(_, count)| *count > 0) {
+        exits.add_row([reason.to_owned(), count.to_string()]);
+    }
+    exits.add_row(["total".to_owned(), outcome.exits.total().to_string()]);
+    align_numbers(&mut phases);
+    align_numbers(&mut exits);
+    let loaded = outcome.loaded;
+    format!(
+        "\n{}\n\nkernel and initrd: {} bytes mapped, {} copied\naccesses without a device: {}\n\n{}\n",
+        phases.trim_fmt(),
+        loaded.mapped,
+        loaded.copied,
+        outcome.unclaimed,
+        exits.trim_fmt(),
+    )
+}
+
+/// Prints on stderr what the observer outside of duplex counted, its own start included.
+///
+/// # Errors
+/// Only where JSON cannot be made of numbers and names: never.
+pub(super) fn print_counts(counts: &Counts, json: bool) -> Result<(), serde_json::Error> {
+    if json {
+        report(serde_json::to_string(counts)? + "\n");
+        return Ok(());
+    }
+    let mut seen = table(&["SEEN FROM OUTSIDE", "AT M INSTR"]);
+    let rows = [
+        ("first byte on stdout", counts.first_byte),
+        ("first line on stdout", counts.first_line),
+        ("exit", Some(counts.end)),
+    ];
+    for (event, count) in rows {
+        let count = count.map(|count| milliseconds(Duration::from_nanos(count)));
+        seen.add_row([event.to_owned(), count.unwrap_or_else(|| "never".to_owned())]);
+    }
+    align_numbers(&mut seen);
+    report(format_args!("\n{}\n", seen.trim_fmt()));
+    Ok(())
+}
+
+fn align_numbers(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64() * 1000.0)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

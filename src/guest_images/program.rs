@@ -1,0 +1,62 @@
+//! This very program, as an init for guests.
+
+use std::fs;
+use std::io;
+
+use object::elf::PT_LOAD;
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, elf::FileHeader64};
+
+use super::error::Error;
+
+/// The running program's file.
+const THIS: &str = "/proc/self/exe";
+
+/// This program without what is not loaded when it runs.
+pub(crate) fn own_program() -> Result<Vec<u8>, Error> {
+    let failed = |action| Error::file(action, THIS.as_ref());
+    let program = fs::read(THIS).map_err(failed("read"))?;
+    without_debug_information(&program).map_err(failed("understand"))
+}
+
+/// The part of an ELF program that is loaded when it runs. Debug information and section headers
+/// lie behind it and can be ten times as large; nobody debugs /init from the inside.
+fn without_debug_information(program: &[u8]) -> io::Result<Vec<u8>> {
+    let parse = || -> object::Result<Vec<u8>> {
+        let header = FileHeader64::<Endianness>::parse(program)?;
+        let endian = header.endian()?;
+        let ends = header
+            .program_headers(endian, program)?
+            .iter()
+            .filter(|segment| segment.p_type(endian) == PT_LOAD)
+            .map(|segment| segment.p_offset(endian).saturating_add(segment.p_filesz(endian)));
+        let end = ends.max().and_then(|end| usize::try_from(end).ok()).unwrap_or(program.len());
+        let mut loaded = program.get(..end).unwrap_or(program).to_vec();
+        // Field positions in Elf64_Ehdr: e_shoff at 40, e_shnum and e_shstrndx at 60 and 62.
+        for range in [40..48, 60..64] {
+            if let Some(field) = loaded.get_mut(range) {
+                field.fill(0);
+            }
+        }
+        Ok(loaded)
+    };
+    parse().map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    #[test]
+    fn a_program_runs_without_what_is_not_loaded() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("program");
+        let whole = fs::read("/bin/true").unwrap();
+        fs::write(&path, without_debug_information(&whole).unwrap()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Command::new(&path).status().unwrap().success());
+        assert!(without_debug_information(b"no program").is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! Further sessions: commands that join the first one in its guest.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, listen, socket,
+};
+
+use super::pid1::start_command;
+use super::protocol::{FURTHER_PORT, Message, Start};
+use crate::failure::{Failure, Step};
+use crate::isolate::Program;
+use crate::session::guest::{
+    Command, Observer, Port, Relay, Unobserved, child_signals, lead_session,
+};
+use crate::session::protocol::ToHost;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 16;
+
+/// The descriptor on which a session process finds its connection.
+const CONNECTION: i32 = 3;
+
+/// Where the host connects for further sessions.
+pub(super) struct Door(OwnedFd);
+
+impl Door {
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
+        bind(socket.as_raw_fd(), &VsockAddr::new(libc::VMADDR_CID_ANY, FURTHER_PORT))?;
+        listen(&socket, Backlog::new(BACKLOG)?)?;
+        Ok(Self(socket))
+    }
+
+    /// Starts a process for each connection that waits. It is reaped like every other child.
+    fn admit(&self) -> io::Result<()> {
+        loop {
+            let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+            let connection = match accept4(self.0.as_raw_fd(), flags) {
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EINTR | Errno::ECONNABORTED | Errno::ECONNRESET) => continue,
+                other => other?,
+            };
+            // SAFETY: accept4 has just returned this descriptor, so nobody else owns it.
+            let connection = unsafe { OwnedFd::from_raw_fd(connection) };
+            // A session that can't be started must not end the others; its connection ends.
+            if let Err(error) = start_session(connection) {
+                eprintln!("duplex: a further session cannot be started: {error}");
+            }
+        }
+    }
+}
+
+impl Observer for Door {
+    fn interest(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+
+    fn ready(&mut self) {
+        if let Err(error) = self.admit() {
+            eprintln!("duplex: further sessions cannot be accepted: {error}");
+        }
+    }
+}
+
+fn start_session(connection: OwnedFd) -> io::Result<()> {
+    let null = OwnedFd::from(File::open("/dev/null")?);
+    let console = OwnedFd::from(File::options().write(true).open("/dev/console")?);
+    let descriptors = vec![null, console.try_clone()?, console, connection];
+    let arguments = ["duplex", "guest-session"].map(OsStr::new);
+    Program::new("/proc/self/exe", arguments)?.descriptors(descriptors).spawn().map(drop)
+}
+
+/// Runs one further session, in a process that PID 1 started for it.
+pub fn main() -> ExitCode {
+    // SAFETY: only asked what it is; if it is not open, that fails with EBADF.
+    if nix::sys::stat::fstat(unsafe { BorrowedFd::borrow_raw(CONNECTION) }).is_err() {
+        eprintln!("duplex: `guest-session` is started by a guest's init");
+        return ExitCode::from(125);
+    }
+    // SAFETY: this is the start of the program, which has opened nothing yet, and init passed its
+    // connection under this number.
+    let connection = unsafe { OwnedFd::from_raw_fd(CONNECTION) };
+    match run(connection.into()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("duplex: a further session cannot go on: {failure}");
+            ExitCode::from(125)
+        }
+    }
+}
+
+fn run(connection: File) -> Result<(), Failure> {
+    let children = child_signals().step("get ready for a child")?;
+    let (mut port, start) = Port::accept::<Start>(connection).step("read what to start")?;
+    lead_session().step("lead a session")?;
+    let command: Command = match start_command(*start) {
+        Ok(command) => command,
+        Err((kind, reason)) => {
+            port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;
+            return port.linger().step("tell the host");
+        }
+    };
+    let mut relay = Relay::new(port, command, children, Unobserved);
+    match relay.run() {
+        Ok(ending) => {
+            let (mut port, _) = relay.into_parts();
+            port.send(&ToHost::<Message>::Ended(ending)).step("tell the host")?;
+            port.linger().step("tell the host")
+        }
+        // The caller has gone away: the command goes with it.
+        Err(error) => {
+            relay.signal(Signal::SIGKILL).step("end the command")?;
+            Err(error).step("pass data to and fro")
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! PID 1 of the VM half, and the agent of `duplex run` in the guest.
+//!
+//! The guest's init is this very program. It lays a writable layer over the image's disk, makes
+//! that the root, starts the command as its child, and stays: it reaps what the command leaves
+//! behind, passes streams and signals on, and says how it all ended. All it needs to know comes over
+//! one vsock connection, which it makes to the host: a [session](crate::session). Further sessions,
+//! those of `duplex exec`, come over connections from the host, and have a process each.
+
+mod further;
+mod memory;
+mod modules;
+mod names;
+mod pid1;
+mod protocol;
+mod root;
+mod users;
+
+pub(crate) use modules::load_modules;
+pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start};
+
+pub use further::main as further_session;
+pub use pid1::main;

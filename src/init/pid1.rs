@@ -1,0 +1,118 @@
+//! Init's way from the kernel's start of it to the end of the machine.
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
+use nix::unistd::{Pid, sync};
+
+use super::further::Door;
+use super::protocol::{Message, SESSION_PORT, Setting, Start};
+use super::{memory, modules, names, root, users};
+use crate::failure::{Failure, Step};
+use crate::isolate;
+use crate::session::guest::{Command, Port, Relay, Unobserved, child_signals, lead_session};
+use crate::session::poll::set_nonblocking;
+use crate::session::protocol::{Invocation, NotStarted, ToHost};
+
+/// Runs as PID 1, until it ends the machine.
+pub fn main() -> ExitCode {
+    if nix::unistd::getpid() != Pid::from_raw(1) {
+        eprintln!("duplex: `guest-init` is PID 1 of a guest that `duplex run` starts");
+        return ExitCode::from(125);
+    }
+    if let Err(failure) = run() {
+        // On the guest's console.
+        eprintln!("duplex: the guest's init cannot go on: {failure}");
+    }
+    match end_the_machine() {
+        Err(error) => eprintln!("duplex: the guest cannot be ended: {error}"),
+    }
+    // PID 1 must not return: the kernel panics, which ends the machine as well.
+    ExitCode::FAILURE
+}
+
+/// A reset ends a VM at once, whatever the kernel was built with; a power-off needs ACPI.
+fn end_the_machine() -> Result<Infallible, Errno> {
+    reboot(RebootMode::RB_AUTOBOOT)
+}
+
+fn run() -> Result<(), Failure> {
+    root::mount_devices()?;
+    modules::load_modules()?;
+    let children = child_signals().step("get ready for a child")?;
+    let host = connect_to_host().step("connect to the host")?;
+    let (mut port, mut start) = Port::accept::<Start>(host).step("read what to start")?;
+    lead_session().step("lead a session")?;
+    let setting = start.setting.take();
+    let door = Door::open().step("listen for further sessions")?;
+    let command = match furnish(setting).and_then(|()| start_command(*start)) {
+        Ok(command) => command,
+        Err((kind, reason)) => {
+            port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;
+            return port.linger().step("tell the host");
+        }
+    };
+    let mut relay = Relay::new(port, command, children, door);
+    let ending = relay.run().step("pass data to and fro")?;
+    // Whatever the command left running ends here, before what was written is declared safe.
+    relay.end_others().step("end the command's children")?;
+    let (mut port, _) = relay.into_parts();
+    sync();
+    let mut tell = || -> io::Result<()> {
+        let killed = memory::killed();
+        if killed > 0 {
+            port.send(&ToHost::Own(Message::OutOfMemory { killed }))?;
+        }
+        port.send(&ToHost::<Message>::Ended(ending))
+    };
+    tell().step("tell the host")?;
+    port.linger().step("tell the host")
+}
+
+fn connect_to_host() -> io::Result<File> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket: OwnedFd = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
+    connect(socket.as_raw_fd(), &VsockAddr::new(libc::VMADDR_CID_HOST, SESSION_PORT))?;
+    set_nonblocking(&socket)?;
+    Ok(socket.into())
+}
+
+/// Makes the guest what every command in it finds.
+fn furnish(setting: Option<Setting>) -> Result<(), (NotStarted, String)> {
+    let Some(setting) = setting else {
+        return Err((NotStarted::Surroundings, "the first command needs surroundings".into()));
+    };
+    let furnish = || -> Result<(), Failure> {
+        root::enter(setting.layer)?;
+        root::mount_volumes(&setting.volumes)?;
+        names::set(&setting.hostname)?;
+        isolate::bring_loopback_up()
+    };
+    furnish().map_err(|failure| (NotStarted::Surroundings, format!("in the guest: {failure}")))
+}
+
+/// Starts a command as who it is to be.
+pub(super) fn start_command(start: Start) -> Result<Command, (NotStarted, String)> {
+    let refused = |reason: String| (NotStarted::Surroundings, reason);
+    let user = users::find(start.user.as_deref()).map_err(refused)?;
+    let mut invocation = start.invocation;
+    if !invocation.env.iter().any(|(name, _)| name == "HOME") {
+        invocation.env.push(("HOME".into(), user.home.into()));
+    }
+    enter_working_directory(&invocation).map_err(refused)?;
+    Command::start(&invocation, Some(&user.identity), &mut Unobserved)
+}
+
+/// Makes it where it is missing, as docker does.
+fn enter_working_directory(invocation: &Invocation) -> Result<(), String> {
+    let cwd = &invocation.cwd;
+    fs::create_dir_all(cwd).and_then(|()| std::env::set_current_dir(cwd)).map_err(|error| {
+        format!("the working directory {} can't be entered: {error}; give another", cwd.display())
+    })
+}

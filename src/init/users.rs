@@ -1,0 +1,120 @@
+//! Who runs the command: names and numbers, from the image's passwd(5) and group(5).
+
+use std::fs;
+use std::io;
+
+use crate::session::guest::Identity;
+
+/// Groups beyond this many can't be given to a process (NGROUPS_MAX in limits.h).
+const MOST_GROUPS: usize = 65_536;
+
+/// Who runs the command, and where they live.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) identity: Identity,
+    pub(super) home: String,
+}
+
+/// Finds the user that was asked for in the files of the root that this process is in.
+///
+/// # Errors
+/// In words, for the caller's eyes.
+pub(super) fn find(wanted: Option<&str>) -> Result<User, String> {
+    let read = |path| match fs::read(path) {
+        // Neither has to exist: numbers need no names.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(format!("cannot read the image's {path}: {error}")),
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+    };
+    resolve(wanted.unwrap_or("0"), &read("/etc/passwd")?, &read("/etc/group")?)
+}
+
+fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
+    let (user, wanted_group) = match wanted.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (wanted, None),
+    };
+    let entry = fields(passwd).find(|fields| fields.first() == Some(&user)).or_else(|| {
+        let uid = number(user)?;
+        fields(passwd).find(|fields| fields.get(2).and_then(|f| number(f)) == Some(uid))
+    });
+    let of_entry = |index: usize| entry.as_ref().and_then(|fields| fields.get(index)).copied();
+    let uid = of_entry(2).and_then(number).or_else(|| number(user)).ok_or_else(|| {
+        format!("the image's /etc/passwd has no user {user}; give a number, or a name that it has")
+    })?;
+    let gid = match wanted_group {
+        Some(name) => group_number(name, group)?,
+        None => of_entry(3).and_then(number).unwrap_or(0),
+    };
+    // As initgroups(3) does, unless a group was given: then, as in docker, that alone.
+    let mut groups = vec![gid];
+    if let (None, Some(name)) = (wanted_group, of_entry(0)) {
+        let member =
+            |fields: &Vec<&str>| fields.get(3).is_some_and(|l| l.split(',').any(|m| m == name));
+        groups.extend(fields(group).filter(member).filter_map(|fields| number(fields.get(2)?)));
+        groups.sort_unstable();
+        groups.dedup();
+        groups.truncate(MOST_GROUPS);
+    }
+    let home = of_entry(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
+    Ok(User { identity: Identity { uid, gid, groups }, home })
+}
+
+fn group_number(name: &str, group: &str) -> Result<u32, String> {
+    let entry = fields(group).find(|fields| fields.first() == Some(&name));
+    let gid = entry.and_then(|fields| number(fields.get(2)?));
+    gid.or_else(|| number(name)).ok_or_else(|| {
+        format!("the image's /etc/group has no group {name}; give a number, or a name that it has")
+    })
+}
+
+fn fields(file: &str) -> impl Iterator<Item = Vec<&str>> {
+    file.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(':').collect())
+}
+
+/// A user's or group's number. The largest stands for "unchanged" in setuid(2)'s relatives.
+fn number(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten().filter(|number| *number != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/home/ann:/bin/sh\n";
+    const GROUP: &str = "root:x:0:\nusers:x:100:\naudio:x:29:ann,bob\nwheel:x:10:bob\n";
+
+    fn found(wanted: &str) -> (u32, u32, Vec<u32>, String) {
+        let User { identity: Identity { uid, gid, groups }, home } =
+            resolve(wanted, PASSWD, GROUP).unwrap();
+        (uid, gid, groups, home)
+    }
+
+    #[test]
+    fn names_and_numbers() {
+        assert_eq!(found("ann"), (1000, 100, vec![29, 100], "/home/ann".into()));
+        assert_eq!(found("1000"), found("ann"));
+        assert_eq!(found("0"), (0, 0, vec![0], "/root".into()));
+        assert_eq!(found("ann:audio"), (1000, 29, vec![29], "/home/ann".into()));
+        assert_eq!(found("7:8"), (7, 8, vec![8], "/".into()));
+        assert_eq!(found("4242"), (4242, 0, vec![0], "/".into()));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        for wanted in ["eve", "", "-1", "4294967295", "+5"] {
+            let error = resolve(wanted, PASSWD, GROUP).unwrap_err();
+            assert!(error.contains(&format!("no user {wanted};")), "{error}");
+        }
+        assert!(resolve("ann:eve", PASSWD, GROUP).unwrap_err().contains("no group eve;"));
+    }
+
+    #[test]
+    fn broken_files_break_nothing() {
+        let passwd = "\n:\n::::\nann\nbob:x:many:1\n";
+        assert!(resolve("ann", passwd, "\n").is_err());
+        assert!(resolve("bob", passwd, "").is_err());
+        assert_eq!(resolve("5", passwd, "::::").unwrap().identity.uid, 5);
+    }
+}

@@ -1,0 +1,295 @@
+//! What of this user's runs now, on disk: a directory for each testbed and each guest, and how to tell
+//! a live one from a leftover.
+//!
+//! ```text
+//! DIRECTORY/               ours alone; see `StateDirectory::open`
+//!   lock                   held while a place is made or removed
+//!   NAME/                  a place: a testbed's or a guest's
+//!     lock                 held for as long as it lives
+//!     …                    its sockets and files
+//!     work/                where a testbed mounts things, in a namespace of its own
+//!     stage/               where copies are staged; nothing is ever mounted below it
+//! ```
+//!
+//! A lock ends with the process that holds it, however that ends, and unlike a process id it never
+//! comes to mean another process. A place whose lock is free is a leftover and is removed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+const LOCK: &str = "lock";
+const STAGE: &str = "stage";
+const WORK: &str = "work";
+
+/// The directory can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the state directory {} can't be used: {reason}; remove it, or point XDG_RUNTIME_DIR at a \
+     directory of your own", path.display()
+)]
+pub struct Error {
+    /// The directory.
+    path: PathBuf,
+    /// What is wrong with it.
+    reason: String,
+}
+
+/// The directory that holds the places of a user.
+#[derive(Debug)]
+pub(crate) struct StateDirectory {
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// Opens the caller's: `$XDG_RUNTIME_DIR/duplex`, else /run/duplex for root and
+    /// /tmp/duplex-UID for others. It is made if need be.
+    ///
+    /// # Errors
+    /// When it can't be made, or is not the caller's alone: in a shared /tmp anybody may have put
+    /// something there.
+    pub(crate) fn open() -> Result<Self, Error> {
+        let path = Self::place();
+        let failed = |reason: String| Error { path: path.clone(), reason };
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(failed(error.to_string()));
+            }
+            _ => {}
+        }
+        let metadata = fs::symlink_metadata(&path).map_err(|error| failed(error.to_string()))?;
+        if !metadata.is_dir() {
+            return Err(failed("it is not a directory".into()));
+        }
+        if metadata.uid() != geteuid().as_raw() {
+            return Err(failed(format!("it belongs to user {}", metadata.uid())));
+        }
+        if metadata.permissions().mode() & 0o077 != 0 {
+            return Err(failed("others may enter it (its mode is not 0700)".into()));
+        }
+        let directory = Self { path };
+        directory.sweep()?;
+        Ok(directory)
+    }
+
+    /// One at this path, for tests.
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    fn place() -> PathBuf {
+        let uid = geteuid();
+        let ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.uid() == uid.as_raw());
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let runtime = runtime.filter(|path| path.is_absolute() && ours(path));
+        let system = uid.is_root().then(|| PathBuf::from("/run"));
+        match runtime.or_else(|| system.filter(|path| ours(path))) {
+            Some(parent) => parent.join("duplex"),
+            None => PathBuf::from(format!("/tmp/duplex-{uid}")),
+        }
+    }
+
+    /// Makes a place; `None` when one of that name is there already. `fill` puts into it what must be
+    /// there before anybody else sees it.
+    pub(crate) fn create<T>(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&Place) -> io::Result<T>,
+    ) -> Result<Option<(Place, T)>, Error> {
+        let _guard = self.lock()?;
+        let path = self.path.join(name);
+        let make = || -> io::Result<Option<(Place, T)>> {
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+                other => other?,
+            }
+            let lock = new_file(&path.join(LOCK))?;
+            lock.lock()?;
+            let directory = File::open(&path)?;
+            let place = Place { path: path.clone(), directory, lock };
+            let filled = fill(&place)?;
+            Ok(Some((place, filled)))
+        };
+        make().map_err(|error| self.failed(&error))
+    }
+
+    /// The open directory of a place, if there is one.
+    pub(crate) fn find(&self, name: &str) -> Result<Option<File>, Error> {
+        let _guard = self.lock()?;
+        self.opened(&self.path.join(name))
+    }
+
+    /// The lock of a place, for waiting until it is free.
+    pub(crate) fn lock_of(&self, name: &str) -> Result<Option<File>, Error> {
+        self.opened(&self.path.join(name).join(LOCK))
+    }
+
+    /// The names of all places.
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
+        let names = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+            names.sort();
+            Ok(names)
+        };
+        names().map_err(|error| self.failed(&error))
+    }
+
+    /// Removes what those that were killed have left behind.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        let _guard = self.lock()?;
+        let sweep = || -> io::Result<()> {
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() && !is_locked(&entry.path().join(LOCK))? {
+                    remove(&entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        sweep().map_err(|error| self.failed(&error))
+    }
+
+    /// Nobody else makes or removes places while this is held.
+    fn lock(&self) -> Result<File, Error> {
+        let lock = || -> io::Result<File> {
+            let file = new_file(&self.path.join(LOCK))?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(|error| self.failed(&error))
+    }
+
+    fn opened(&self, path: &Path) -> Result<Option<File>, Error> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    /// An error about this directory.
+    pub(crate) fn failed(&self, error: &io::Error) -> Error {
+        Error { path: self.path.clone(), reason: error.to_string() }
+    }
+}
+
+/// The place of one testbed or guest.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its directory.
+    pub(crate) path: PathBuf,
+    /// The same, open: paths of sockets are short, and through a descriptor any path is.
+    pub(crate) directory: File,
+    /// Held; whoever inherits it keeps the place alive.
+    pub(crate) lock: File,
+}
+
+impl Place {
+    /// Makes room for mounts.
+    pub(crate) fn make_work(&self) -> io::Result<()> {
+        fs::create_dir(self.path.join(WORK))
+    }
+
+    /// Room for files on their way elsewhere.
+    pub(crate) fn stage(&self) -> PathBuf {
+        self.path.join(STAGE)
+    }
+
+    /// Removes the place: nobody came to live in it, or they are gone.
+    pub(crate) fn remove(&self) {
+        // What can't be removed now, the next command's sweep finds.
+        let _ = remove(&self.path);
+    }
+}
+
+/// Removes a place.
+///
+/// Not by recursion, except where nothing is mounted: in the eyes of a testbed's keeper the user's
+/// files are below.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    gone(fs::remove_dir_all(path.join(STAGE)))?;
+    remove_entries(&path.join(WORK))?;
+    remove_entries(path)?;
+    gone(fs::remove_dir(path))
+}
+
+/// Removes the files and the empty directories that lie directly in this one.
+fn remove_entries(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            gone(fs::remove_dir(entry.path()))?;
+        } else {
+            gone(fs::remove_file(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else may have been faster.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether somebody holds the lock in this file. A file that is not there is held by nobody.
+fn is_locked(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leftover_is_swept_and_a_live_one_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDirectory::at(place.path());
+        let live = state.create("live", |_| Ok(())).unwrap().unwrap();
+        let dead = state.create("dead", Place::make_work).unwrap().unwrap();
+        drop(dead);
+        assert_eq!(state.names().unwrap(), ["dead", "live"]);
+        state.sweep().unwrap();
+        assert_eq!(state.names().unwrap(), ["live"]);
+        assert!(state.find("live").unwrap().is_some() && state.find("dead").unwrap().is_none());
+        drop(live);
+    }
+
+    #[test]
+    fn there_is_one_of_a_name() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDirectory::at(place.path());
+        let (first, ()) = state.create("one", |_| Ok(())).unwrap().unwrap();
+        assert!(state.create("one", |_| Ok(())).unwrap().is_none());
+        first.remove();
+        assert!(state.create("one", |_| Ok(())).unwrap().is_some());
+    }
+}
