@@ -9,8 +9,10 @@ use std::str::FromStr;
 use thiserror::Error;
 
 mod disk;
+mod net;
 
 pub use disk::{Disk, DiskEngine, DiskError};
+pub use net::{MacAddress, Net, NetBackend, NetError};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.
 pub const MIN_MEMORY: u64 = 32 << 20;
@@ -36,6 +38,8 @@ pub struct Boot {
     pub on_reboot: OnReboot,
     /// Its disks, in order.
     pub disks: Vec<Disk>,
+    /// Its network interfaces, in order; none of them with [`NetBackend::None`].
+    pub nets: Vec<Net>,
     /// Whether it has a source of entropy.
     pub rng: bool,
 }

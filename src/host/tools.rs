@@ -99,18 +99,19 @@ impl Tool {
     }
 
     fn find(&self) -> Option<PathBuf> {
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let directories: Vec<PathBuf> = std::env::split_paths(&search).collect();
-        self.programs.iter().find_map(|program| {
-            if program.starts_with('/') {
-                return is_program(Path::new(program)).then(|| PathBuf::from(program));
-            }
-            directories
-                .iter()
-                .map(|directory| directory.join(program))
-                .find(|path| is_program(path))
-        })
+        self.programs.iter().find_map(|program| find_program(program))
     }
+}
+
+/// The program of this name in PATH, or at this path.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    if name.starts_with('/') {
+        return is_program(Path::new(name)).then(|| PathBuf::from(name));
+    }
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&search)
+        .map(|directory| directory.join(name))
+        .find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -11,6 +11,8 @@ mod entropy;
 mod fuzz;
 mod hostile_queues;
 mod hostile_registers;
+mod net;
+mod nic;
 mod queues;
 mod requests;
 mod resets;

@@ -16,7 +16,9 @@ use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
-use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial};
+use crate::workload::{
+    Boot, Cmdline, Cpus, Disk, MacAddress, MemorySize, Net, NetBackend, OnReboot, Serial,
+};
 
 mod devices;
 mod here;
@@ -72,6 +74,11 @@ pub(super) struct Args {
         value_parser = OsStringValueParser::new().try_map(Disk::try_from)
     )]
     disks: Vec<Disk>,
+    /// A network interface, which the guest sees as eth0, eth1 and so on: on a tap of this host, or
+    /// (user) as this user has the network, by passt. Options: mac=ADDRESS; mtu=N; rate=SIZE and
+    /// pps=N (bytes and packets a second, each way). Can be given again
+    #[arg(long = "net", value_name = "tap=NAME|user|none[,OPTION]…")]
+    nets: Vec<Net>,
     /// Give the guest a source of entropy
     #[arg(long)]
     rng: bool,
@@ -151,8 +158,19 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     };
     let serial = args.serial.clone();
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
-    let (disks, rng) = (args.disks.clone(), args.rng);
-    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, rng })
+    let (disks, nets, rng) = (args.disks.clone(), nets(args), args.rng);
+    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, nets, rng })
+}
+
+/// The network interfaces, each with its address.
+fn nets(args: &Args) -> Vec<Net> {
+    let host = host::machine_id();
+    let wanted = args.nets.iter().filter(|net| net.backend != NetBackend::None);
+    let with_address = |(number, net): (usize, &Net)| {
+        let mac = net.mac.unwrap_or_else(|| MacAddress::derived(&host, &net.backend, number));
+        Net { mac: Some(mac), ..net.clone() }
+    };
+    wanted.enumerate().map(with_address).collect()
 }
 
 /// Refuses to write the console over the files that the guest is made of.
