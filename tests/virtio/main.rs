@@ -16,6 +16,7 @@ mod nic;
 mod queues;
 mod requests;
 mod resets;
+mod taps;
 
 use proptest::prelude::*;
 

@@ -7,10 +7,10 @@ use crate::vm::devices::virtio::VirtioDevice;
 use crate::vm::devices::virtio::block::Block;
 use crate::vm::devices::virtio::block::backing::{self, Backing};
 use crate::vm::devices::virtio::event_thread::EventThread;
-use crate::vm::devices::virtio::rng::Rng;
 use crate::vm::devices::virtio::net::link::Link;
 use crate::vm::devices::virtio::net::tap::Tap;
 use crate::vm::devices::virtio::net::{self, Settings, passt};
+use crate::vm::devices::virtio::rng::Rng;
 use crate::workload::{Boot, MacAddress, Net, NetBackend};
 
 /// How many there are.

@@ -11,8 +11,7 @@ use crate::workload::MacAddress;
 
 /// The features, with offloads where the link has them.
 pub(super) fn features(offloads: bool) -> u64 {
-    let always =
-        [VIRTIO_NET_F_MAC, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF];
+    let always = [VIRTIO_NET_F_MAC, VIRTIO_NET_F_MTU, VIRTIO_NET_F_STATUS, VIRTIO_NET_F_MRG_RXBUF];
     let with_link = [
         VIRTIO_NET_F_CSUM,
         VIRTIO_NET_F_HOST_TSO4,

@@ -30,7 +30,9 @@ pub enum PasstError {
     #[error("--net user: passt cannot be started: {0}")]
     Start(#[from] io::Error),
     /// It has looked at this host and wants something else.
-    #[error("--net user: passt finds no network to use here: {0}: it wants an interface that is up, with an address and a default route ('ip route' shows them)")]
+    #[error(
+        "--net user: passt finds no network to use here: {0}: it wants an interface that is up, with an address and a default route ('ip route' shows them)"
+    )]
     NoRoute(String),
     /// It said no for another reason.
     #[error("--net user: passt has ended: {0}")]

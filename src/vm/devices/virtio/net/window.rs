@@ -111,7 +111,8 @@ impl Window {
         header.set_buffers(count);
         let mut rest: &[u8] = &header.0;
         for piece in &self.headers {
-            let (part, after) = rest.split_at(rest.len().min(usize::try_from(piece.len).unwrap_or(0)));
+            let (part, after) =
+                rest.split_at(rest.len().min(usize::try_from(piece.len).unwrap_or(0)));
             // It was memory when it was taken, and memory stays.
             let _ = chain::write(queue.memory(), &[*piece], 0, part);
             rest = after;

@@ -59,15 +59,17 @@ impl Receiver {
             self.window.room(&mut self.room, self.merges);
             let mut header = Header::default();
             match link.receive(&mut header, self.room.all()) {
-                Ok(Received::Frame(length)) => match header.checked_from_host(length, self.offloads) {
-                    Some(checked) => {
-                        self.throttle.take(length as u64);
-                        self.window.give(&mut self.queue, checked, length)?;
-                        counter.passed(length, checked.is_segmented());
+                Ok(Received::Frame(length)) => {
+                    match header.checked_from_host(length, self.offloads) {
+                        Some(checked) => {
+                            self.throttle.take(length as u64);
+                            self.window.give(&mut self.queue, checked, length)?;
+                            counter.passed(length, checked.is_segmented());
+                        }
+                        // From before the driver said what it takes.
+                        None => counter.dropped(),
                     }
-                    // From before the driver said what it takes.
-                    None => counter.dropped(),
-                },
+                }
                 Ok(Received::TooLong) => counter.dropped(),
                 Ok(Received::Nothing) => return self.queue.notify().map(Ok),
                 Err(error) => return self.queue.notify().map(|()| Err(error)),
@@ -103,7 +105,9 @@ impl Sender {
             self.queue.disable_kicks()?;
             for _ in 0..self.queue.size() {
                 let next = match self.pending.take() {
-                    None if !self.throttle.admits() => return self.queue.notify().map(|()| outcome),
+                    None if !self.throttle.admits() => {
+                        return self.queue.notify().map(|()| outcome);
+                    }
                     None if !self.queue.pop(&mut self.chain)? => break,
                     None => self.prepare(),
                     pending => pending,
@@ -247,6 +251,11 @@ impl MutEventSubscriber for Work {
         }
         if matches!(events.data(), RECEIVE_KICK | RECEIVE_TIMER | LINK) {
             self.receive();
+        }
+        let gone = events.event_set().intersects(EventSet::ERROR | EventSet::HANG_UP);
+        if gone && events.data() == LINK {
+            // Whoever waits for buffers would not find out, and no other event comes.
+            self.conclude(Ok(Err(std::io::ErrorKind::BrokenPipe.into())));
         }
         let pending = self.sender.as_ref().is_some_and(|sender| sender.pending.is_some());
         let link = events.data() == LINK && pending && !self.broken;
