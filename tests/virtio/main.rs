@@ -17,6 +17,7 @@ mod queues;
 mod requests;
 mod resets;
 mod taps;
+mod user_network;
 
 use proptest::prelude::*;
 

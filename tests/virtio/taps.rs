@@ -21,7 +21,7 @@ const CHECKSUMS: u64 = 3;
 const NEEDS_CSUM: u8 = 1;
 
 /// Runs `test` on a thread in a network namespace of its own, where that is allowed.
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
+pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
             eprintln!("SKIPPED: network namespaces take root");
@@ -32,7 +32,7 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
     thread.join().unwrap();
 }
 
-fn ip(command: &str) {
+pub(crate) fn ip(command: &str) {
     let status = Command::new("ip").args(command.split(' ')).status().unwrap();
     assert!(status.success(), "ip {command}");
 }
