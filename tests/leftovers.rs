@@ -101,15 +101,24 @@ fn boots_of_linux_in_a_row_leave_nothing_in_the_testbed() {
     }
     let cache = Cache::open().unwrap();
     let (kernel, initrd) = (tuned_kernel(&cache).unwrap().elf, hello_initramfs(&cache).unwrap());
-    // Everything happens in one session, whose /proc shows its own processes only.
+    // Everything happens in one session, whose /proc shows its own processes only and whose /run
+    // nobody else writes to (its /tmp is the host's). The emulator loses a guest now and then
+    // (docs/testbed.md, "Known faults"): that one is ended, which must leave nothing either, and
+    // another takes its place.
     let script = format!(
         "set -e
-         look() {{ ls /proc | grep -c '^[0-9]'; ls -A /tmp | wc -l; wc -l </proc/self/mountinfo; \
-                   ls /proc/self/fd | wc -l; }}
+         export TMPDIR=/run/tmp; mkdir $TMPDIR
+         look() {{ ls /proc | grep -c '^[0-9]'; ls -AR /run /dev/shm | wc -l; \
+                   wc -l </proc/self/mountinfo; ls /proc/self/fd | wc -l; }}
+         boot() {{ timeout -k 10 120 {duplex} boot --testbed never --memory 64M --kernel {kernel} \
+                       --initrd {initrd} --cmdline 'console=ttyS0 quiet panic=-1' </dev/null >/run/said
+                   status=$?; cat /run/said; grep -q 'hello from the guest' /run/said || status=99; \
+                   return $status; }}
+         touch /run/said
          before=$(look)
          for i in $(seq {count}); do
-             {duplex} boot --testbed never --memory 64M --kernel {kernel} --initrd {initrd} \
-                 --cmdline 'console=ttyS0 quiet panic=-1' | grep -q 'hello from the guest'
+             echo \"boot $i\"
+             boot || {{ echo \"RETRIED: boot $i ended with $?\" >&2; boot; }}
          done
          after=$(look)
          [ \"$before\" = \"$after\" ] || {{ echo \"before: $before; after: $after\"; exit 1; }}",
@@ -119,6 +128,10 @@ fn boots_of_linux_in_a_row_leave_nothing_in_the_testbed() {
         initrd = initrd.display(),
     );
     let output = common::testbed::run(&script);
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let [said, complained] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    if !complained.is_empty() {
+        common::say(&complained);
+    }
+    assert!(output.status.success(), "{said}");
 }

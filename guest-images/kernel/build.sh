@@ -18,7 +18,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../apt/packages.sh"
 
 # How many files the build compiles, for the progress bar only.
-files=1010
+files=1025
 
 # The build runs these programs, which come from these packages.
 packages=
@@ -87,7 +87,8 @@ echo "step compiling Linux $(make -s kernelversion)"
     done
 }
 if [ -e failed ]; then
-    tail -n 20 make.log >&2
+    # With several compilers at work the reason is seldom in the last lines.
+    grep -iE 'error|\*\*\*|no rule' make.log | tail -n 8 >&2
     die "the kernel did not compile"
 fi
 

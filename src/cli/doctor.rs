@@ -16,6 +16,10 @@ use crate::vm::kvm;
 ///
 /// Exit status: 0, or 1 when guests can run neither on this host nor in the testbed.
 #[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  duplex doctor
+  duplex doctor --json")]
 pub(super) struct Args {
     /// As JSON
     #[arg(long)]

@@ -1,11 +1,13 @@
 //! The command line: one file a subcommand.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
@@ -22,13 +24,15 @@ pub const FAILED: u8 = 125;
 Examples:
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
+  duplex doctor                                 what this host can do, and what would mend the rest
+  duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
 Exit status: what the guest or workload ended with; 125 when duplex itself failed,
 126 when a command cannot be executed, 127 when it is not found, 128+n for signal n.")]
 struct Cli {
     /// Say more on stderr: debug messages of every module (or set DUPLEX_LOG, as in
     /// DUPLEX_LOG=duplex::vm=debug)
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -73,6 +77,13 @@ fn start_logging(verbose: bool) {
     let default = if verbose { "debug" } else { "warn" };
     let filter = env_logger::Env::new().filter_or("DUPLEX_LOG", default);
     env_logger::Builder::from_env(filter).format_target(false).format_timestamp(None).init();
+}
+
+/// A command for the testbed, to be run from this directory.
+fn session(command: Vec<OsString>) -> Result<Session, String> {
+    Session::new(command).map_err(|error| {
+        format!("the working directory cannot be told: {error}; change to one that is there")
+    })
 }
 
 /// A message on stderr.

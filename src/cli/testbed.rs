@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::say;
-use crate::testbed::{self, Clock, Counts, Machine, Session, Status};
+use super::{say, session};
+use crate::testbed::{self, Clock, Counts, Machine, Status};
 use crate::workload::{Cpus, MemorySize, ParseError};
 
 /// Run commands on an emulated machine that has AMD-V, on hosts without hardware virtualization
@@ -17,6 +17,12 @@ use crate::workload::{Cpus, MemorySize, ParseError};
 /// The machine has this host's file system as its own. What commands write there stays in the
 /// machine's memory, except to the files and directories named with --write.
 #[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  duplex testbed run -- ls -l /dev/kvm          on a machine for this command alone
+  duplex testbed start                          one that stays, so that
+  duplex testbed run -- bash                    … each command after that starts at once
+  duplex testbed stop")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +54,11 @@ enum Command {
 }
 
 #[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  duplex testbed start
+  duplex testbed start --cpus 4 --memory 6G
+  duplex testbed start --count-instructions     beside the normal one")]
 struct Start {
     /// How many CPUs it has: 1 to 32
     #[arg(long, value_name = "N", default_value = "2")]
@@ -64,6 +75,14 @@ struct Start {
 }
 
 #[derive(ClapArgs)]
+#[command(after_help = "\
+Examples:
+  duplex testbed run -- qemu-system-x86_64 -M microvm -enable-kvm -version
+  duplex testbed run --write out.json -- ./bench --out out.json
+  duplex testbed run --count-instructions -- /bin/echo hello
+
+Exit status: the command's; 128+n when signal n ended it; 125 when duplex failed, 126 when the
+command cannot be executed, 127 when it is not found.")]
 struct Run {
     /// A file or directory that the command may write to (created as a file if missing)
     #[arg(long, value_name = "PATH")]
@@ -79,7 +98,7 @@ struct Run {
     /// named with --input. Its standard input is empty.
     #[arg(long)]
     count_instructions: bool,
-    /// Print the counts as JSON
+    /// With --count-instructions: print the counts as JSON
     #[arg(long, requires = "count_instructions")]
     json: bool,
     /// The command and its arguments
@@ -127,7 +146,7 @@ impl Start {
 
 impl Run {
     fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        let mut session = Session::new(self.command)?;
+        let mut session = session(self.command)?;
         session.writable = self.write;
         session.inputs = self.input;
         session.machine = machine(self.count_instructions);

@@ -130,7 +130,12 @@ fn last_lines(stream: impl Read) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::fs::OpenOptions;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::OpenOptionsExt;
 
     /// Runs a script that gets these arguments and then a directory.
     fn run(text: &'static str, args: &[&str]) -> Result<(), Error> {
@@ -161,16 +166,16 @@ mod tests {
 
     #[test]
     fn what_a_script_leaves_running_ends_with_it() {
+        const PATIENCE_MS: u16 = 10_000;
         let dir = tempfile::tempdir().unwrap();
-        let pid_file = dir.path().join("pid");
-        run("sleep 1000 >/dev/null 2>&1 & echo $! >\"$1\"", &[pid_file.to_str().unwrap()]).unwrap();
-        let pid = fs::read_to_string(pid_file).unwrap();
-        let process = Path::new("/proc").join(pid.trim());
-        let deadline = Instant::now() + Duration::from_secs(5);
-        // A zombie that nobody has reaped yet is over too.
-        while fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z")) {
-            assert!(Instant::now() < deadline, "process {pid} lives on");
-            thread::sleep(Duration::from_millis(10));
-        }
+        let path = dir.path().join("held-open");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        // Opened first, and without waiting, so that the script need not wait either.
+        let held =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        run("sleep 1000 >\"$1\" 2>&1 &", &[path.to_str().unwrap()]).unwrap();
+        // It hangs up when the last writer has ended.
+        let mut end = [PollFd::new(held.as_fd(), PollFlags::empty())];
+        assert_eq!(poll(&mut end, PollTimeout::from(PATIENCE_MS)), Ok(1), "the process lives on");
     }
 }

@@ -6,6 +6,7 @@
 mod mounts;
 mod namespaces;
 mod privileges;
+mod process;
 mod program;
 mod spawn;
 
@@ -14,4 +15,5 @@ pub use mounts::{
 };
 pub use namespaces::{IdentityMap, Namespaces};
 pub use privileges::Privileges;
-pub use program::{Process, Program};
+pub use process::Process;
+pub use program::Program;

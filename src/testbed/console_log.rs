@@ -14,18 +14,19 @@ const LINES: usize = 10;
 pub(super) struct ConsoleLog(VecDeque<u8>);
 
 impl ConsoleLog {
-    /// Takes what `from` has now; `false` at its end.
+    /// Takes what `from` has now, if it talks without end no more than is kept; `false` at its end.
     pub(super) fn read(&mut self, from: &mut impl Read) -> io::Result<bool> {
         let mut buffer = [0; 4096];
-        loop {
+        for _ in 0..LIMIT / buffer.len() {
             match from.read(&mut buffer) {
                 Ok(0) => return Ok(false),
                 Ok(count) => self.push(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(true)
     }
 
     fn push(&mut self, bytes: &[u8]) {

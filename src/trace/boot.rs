@@ -16,7 +16,7 @@ pub enum Phase {
     Planned,
     /// KVM was opened and the VM made.
     VmCreated,
-    /// Guest memory was reserved and shown to KVM.
+    /// Guest memory was reserved.
     Memory,
     /// Kernel and initrd were mapped or copied into it, the tables written.
     Loaded,

@@ -9,7 +9,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::control::{Snapshot, Threads};
 use super::end::{End, EndSlot};
-use super::session::watch;
+use super::watch::watch;
 
 /// How often the vCPUs are looked at. Found dead twice in the same place, the machine has ended:
 /// within 2 s.

@@ -1,6 +1,7 @@
 //! The boot recipe, as numbered steps, and the machine that comes out of it.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -55,6 +56,10 @@ pub enum Error {
     Resources(&'static str, #[source] io::Error),
 }
 
+/// The stack of each thread, in bytes. With the usual 2 MiB one may come to lie just below guest memory,
+/// a huge page in size and place, and hosts before Linux 6.7 would clear all of it.
+const STACK: usize = 512 << 10;
+
 /// The serial port that the machine and its console share.
 pub type SharedSerial = Arc<Mutex<SerialPort<Line, GuestOutput>>>;
 
@@ -94,24 +99,24 @@ impl Machine {
     ) -> Result<Machine, Error> {
         // (1) Open KVM and check capabilities.
         let kvm = kvm::open(device)?;
-        let vm = kvm::create_vm(&kvm)?;
-        recorder.reached(Phase::VmCreated);
 
         // (2) Memory.
         let memory = memory::allocate(plan.memory)?;
-        memory::register(&vm, &memory)?;
         recorder.reached(Phase::Memory);
-
-        // (3) Kernel and initrd into it.
-        let loaded = load::load(&memory, plan)?;
-
-        // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
+        let with_serial = output.is_some();
         let slots: Vec<VirtioSlot> = layout::virtio_slots().take(virtio.len()).collect();
-        write_boot_data(&memory, plan, cpus.count(), output.is_some(), &slots)?;
-        recorder.reached(Phase::Loaded);
 
-        // (5) Interrupt controllers and PIT. Before the vCPUs, which get their local APICs by it.
-        irq::create_controllers(&vm)?;
+        // (3) and (4) are done by a thread of their own while KVM makes the VM: before Linux 6.14 that
+        // waits for a grace period of RCU, as KVM moves a thread of its own to this process' cgroup.
+        let (vm, loaded) = thread::scope(|scope| {
+            let fill = || fill_memory(&memory, plan, cpus.count(), with_serial, &slots, &recorder);
+            let filler = thread::Builder::new().name("memory".into()).stack_size(STACK);
+            let filler = filler.spawn_scoped(scope, fill);
+            let vm = create_vm(&kvm, &memory, &recorder);
+            (vm, filler.map(|filler| filler.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        });
+        let vm = vm?;
+        let loaded = loaded.map_err(|error| Error::Resources("threads", error))??;
 
         // (6) Devices on the bus.
         let control = Arc::new(Control::default());
@@ -152,7 +157,7 @@ impl Machine {
         for vcpu in self.vcpus.drain(..) {
             let shared = self.shared.clone();
             let name = format!("vcpu{}", vcpu.id());
-            let started = thread::Builder::new().name(name).spawn(move || {
+            let started = thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
                 let _guard = EndGuard { shared: &shared, vcpu: vcpu.id() };
                 vcpu.run(&shared)
             });
@@ -201,6 +206,38 @@ impl Drop for EndGuard<'_> {
         }
         self.shared.control.ended();
     }
+}
+
+/// A VM with its memory and, before any vCPU gets its local APIC by them, (5) its interrupt controllers
+/// and PIT.
+fn create_vm(
+    kvm: &kvm_ioctls::Kvm,
+    memory: &GuestMemoryMmap,
+    recorder: &Recorder,
+) -> Result<VmFd, Error> {
+    let vm = kvm::create_vm(kvm)?;
+    recorder.reached(Phase::VmCreated);
+    memory::register(&vm, memory)?;
+    irq::create_controllers(&vm)?;
+    Ok(vm)
+}
+
+/// Kernel, initrd and boot data into memory.
+fn fill_memory(
+    memory: &GuestMemoryMmap,
+    plan: &Plan,
+    cpus: u8,
+    serial: bool,
+    virtio: &[VirtioSlot],
+    recorder: &Recorder,
+) -> Result<Loaded, Error> {
+    // (3) Kernel and initrd into it.
+    let loaded = load::load(memory, plan)?;
+
+    // (4) Boot data: command line, zero page or PVH start info, ACPI, MP table.
+    write_boot_data(memory, plan, cpus, serial, virtio)?;
+    recorder.reached(Phase::Loaded);
+    Ok(loaded)
 }
 
 fn write_boot_data(

@@ -8,12 +8,15 @@ use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
 use thiserror::Error;
 use vm_memory::{
-    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
-    MemoryRegionAddress,
+    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
+    MmapRegion,
 };
 
-use super::layout::{self, GIB, MMIO_HOLE, PAGE};
+use super::layout::{self, GIB, MMIO_HOLE, PAGE, Range};
 use crate::workload::MemorySize;
+
+/// The size of the huge pages that the host and KVM use by themselves.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// What went wrong with guest memory.
 #[derive(Debug, Error)]
@@ -59,13 +62,89 @@ pub fn check(size: MemorySize, address_bits: u32) -> Result<(), Error> {
 /// # Errors
 /// The host has no room for it.
 pub fn allocate(size: MemorySize) -> Result<GuestMemoryMmap, Error> {
-    let failed = |reason: String| Error::Allocate(size, reason);
-    let ranges = layout::ram(size.bytes())
+    let regions = layout::ram(size.bytes())
         .into_iter()
-        .map(|range| Ok((GuestAddress(range.start), usize::try_from(range.size())?)))
-        .collect::<Result<Vec<_>, std::num::TryFromIntError>>()
-        .map_err(|error| failed(error.to_string()))?;
-    GuestMemoryMmap::from_ranges(&ranges).map_err(|error| failed(error.to_string()))
+        .map(|range| {
+            let mapping = map_congruent(usize::try_from(range.size())?)?;
+            GuestRegionMmap::new(mapping, GuestAddress(range.start))
+                .ok_or_else(|| "its addresses wrap around".into())
+        })
+        .collect::<Result<Vec<_>, Box<dyn std::error::Error>>>()
+        .map_err(|error| Error::Allocate(size, error.to_string()))?;
+    let memory = GuestMemoryMmap::from_regions(regions)
+        .map_err(|error| Error::Allocate(size, error.to_string()))?;
+    without_huge_page(&memory);
+    Ok(memory)
+}
+
+/// Keeps the guest's lowest memory, where a PC's ROM and holes are, in small pages: a few of them
+/// are used for boot data, for which a whole huge page would have to be cleared.
+fn without_huge_page(memory: &GuestMemoryMmap) {
+    if let Ok(lowest) = memory.get_slice(GuestAddress(0), HUGE_PAGE) {
+        // SAFETY: the slice is guest memory, and its contents stay.
+        unsafe {
+            libc::madvise(lowest.ptr_guard_mut().as_ptr().cast(), HUGE_PAGE, libc::MADV_NOHUGEPAGE);
+        }
+    }
+}
+
+/// Maps anonymous memory at a multiple of the huge page size, so that host and guest addresses are
+/// congruent (each range of guest memory starts at such a multiple): only then can KVM map a huge
+/// page of the host as one. Linux places large mappings so from 6.7 on. Before that the mapping goes
+/// wherever the one above it ends; the lower part of a huge page is then held back there, and the
+/// next try ends lower by just that. Should another thread get in between, the guest is a little
+/// slower and nothing else.
+fn map_congruent(size: usize) -> Result<MmapRegion, vm_memory::mmap::MmapRegionError> {
+    let mapping = MmapRegion::new(size)?;
+    let excess = mapping.as_ptr() as usize % HUGE_PAGE;
+    if excess == 0 || size < HUGE_PAGE {
+        return Ok(mapping);
+    }
+    let end = mapping.as_ptr() as usize + size;
+    drop(mapping);
+    let spacer = Spacer::new(end - excess, excess);
+    let mapping = MmapRegion::new(size);
+    drop(spacer);
+    mapping
+}
+
+/// Address space held back.
+struct Spacer {
+    start: *mut libc::c_void,
+    length: usize,
+}
+
+impl Spacer {
+    /// Holds back `length` bytes at `address`, or elsewhere if somebody has them.
+    fn new(address: usize, length: usize) -> Spacer {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: with MAP_FIXED_NOREPLACE no mapping is replaced, and nobody knows of the new one.
+        let start = unsafe { libc::mmap(address as *mut _, length, libc::PROT_NONE, flags, -1, 0) };
+        Spacer { start, length }
+    }
+}
+
+impl Drop for Spacer {
+    fn drop(&mut self) {
+        if self.start != libc::MAP_FAILED {
+            // SAFETY: this is the mapping that `new` made, and nothing points into it.
+            unsafe { libc::munmap(self.start, self.length) };
+        }
+    }
+}
+
+/// Has the host provide the pages of `range` now, where it is guest memory, as if the guest had
+/// written to each. What can't be provided comes when the guest touches it: hosts before Linux 5.14
+/// don't know the call, and a file may have been cut off.
+pub fn provide(memory: &GuestMemoryMmap, range: Range) {
+    let start = range.start / PAGE * PAGE;
+    let size = range.end.checked_next_multiple_of(PAGE).and_then(|end| end.checked_sub(start));
+    let Some(Ok(length)) = size.map(usize::try_from) else { return };
+    let Ok(slice) = memory.get_slice(GuestAddress(start), length) else { return };
+    // SAFETY: the slice is guest memory, and nothing changes in it: its pages are only touched.
+    unsafe {
+        libc::madvise(slice.ptr_guard_mut().as_ptr().cast(), length, libc::MADV_POPULATE_WRITE);
+    }
 }
 
 /// Shows the memory to a VM, a KVM slot a region.
@@ -75,12 +154,11 @@ pub fn allocate(size: MemorySize) -> Result<GuestMemoryMmap, Error> {
 pub fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Error> {
     for (slot, region) in (0..).zip(memory.iter()) {
         let start = region.start_addr().raw_value();
-        let host = region.get_host_address(MemoryRegionAddress(0));
         let description = kvm_userspace_memory_region {
             slot,
             guest_phys_addr: start,
             memory_size: region.len(),
-            userspace_addr: host.map_or(0, |pointer| pointer as u64),
+            userspace_addr: region.as_ptr() as u64,
             flags: 0,
         };
         // SAFETY: the host range is the region's own mapping, which `Machine` keeps alive for
@@ -139,6 +217,44 @@ pub fn map_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vm_memory::MemoryRegionAddress;
+
+    fn allocated(size: &str) -> GuestMemoryMmap {
+        allocate(size.parse().unwrap()).unwrap()
+    }
+
+    /// Whether the host has provided the page at `gpa`.
+    fn provided(memory: &GuestMemoryMmap, gpa: u64) -> bool {
+        let host = memory.get_host_address(GuestAddress(gpa)).unwrap();
+        let mut there = 0_u8;
+        // SAFETY: it is asked for one page, and has room for the one byte that says it.
+        assert_eq!(0, unsafe { libc::mincore(host.cast(), 1, &raw mut there) });
+        there & 1 == 1
+    }
+
+    #[test]
+    fn host_and_guest_addresses_are_congruent() {
+        // An odd number of pages in between moves where the next mapping would go.
+        let spacers: Vec<_> = (0..4).map(|_| Spacer::new(0, 3 * 4096)).collect();
+        let all = ["32M", "33M", "5G"].map(allocated);
+        for region in all.iter().flat_map(|memory| memory.iter()) {
+            let host = region.get_host_address(MemoryRegionAddress(0)).unwrap() as u64;
+            assert_eq!(host % (2 << 20), region.start_addr().raw_value() % (2 << 20));
+        }
+        drop(spacers);
+    }
+
+    #[test]
+    fn what_is_provided_is_there_and_nothing_else() {
+        let memory = allocated("32M");
+        provide(&memory, Range { start: 0x1800, end: 0x3001 });
+        let there: Vec<_> = (0..5).map(|page| provided(&memory, page * PAGE)).collect();
+        assert_eq!(there, [false, true, true, true, false]);
+        // Not guest memory: nothing happens.
+        provide(&memory, Range { start: 32 << 20, end: 33 << 20 });
+        provide(&memory, Range { start: 31 << 20, end: u64::MAX });
+        assert!(!provided(&memory, 31 << 20));
+    }
 
     #[test]
     fn memory_and_its_hole_must_have_addresses() {

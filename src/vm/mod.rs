@@ -18,3 +18,4 @@ pub mod output;
 pub mod report;
 pub mod session;
 pub mod vcpu;
+mod watch;

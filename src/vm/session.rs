@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
@@ -18,6 +18,7 @@ use super::control::Threads;
 use super::end::{End, EndSlot, Failure};
 use super::halt::HaltWatch;
 use super::machine::{self, Machine, SerialLine};
+use super::watch::watch;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
 
@@ -146,14 +147,6 @@ fn event_loop(
         }
     }
     Ok(())
-}
-
-/// Adds a file descriptor to the event loop. It can only fail without memory, and then the event
-/// would never come: say so.
-pub(super) fn watch(ops: &mut EventOps, fd: RawFd) {
-    if let Err(error) = ops.add(Events::new_raw(fd, EventSet::IN)) {
-        log::warn!("event loop: file descriptor {fd} cannot be watched: {error}");
-    }
 }
 
 /// Ends the loop when the end was declared.

@@ -10,6 +10,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use duplex::vm::kvm;
+
 /// The program under test.
 pub(crate) const DUPLEX: &str = env!("CARGO_BIN_EXE_duplex");
 
@@ -29,11 +31,13 @@ pub(crate) fn has_testbed() -> bool {
 
 /// Whether KVM answers here, with or without hardware virtualization; says so where it does not.
 pub(crate) fn has_kvm() -> bool {
-    let there = std::fs::File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if !there {
-        say("SKIPPED: /dev/kvm is missing or not permitted");
+    match kvm::open(Path::new(kvm::DEVICE)) {
+        Ok(_) => true,
+        Err(error) => {
+            say(&format!("SKIPPED: {error}"));
+            false
+        }
     }
-    there
 }
 
 /// Whether the long lists are asked for.

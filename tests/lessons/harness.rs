@@ -23,6 +23,8 @@ use duplex::vm::session::{self, Signals};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::common::has_kvm;
+
 /// Where the probe answers: ports that the machine has nothing at.
 pub(crate) const PROBE: Ports = Ports { start: 0x10, count: 8 };
 
@@ -117,6 +119,7 @@ impl Guest {
         Plan {
             kernel,
             pieces: vec![Piece { gpa, offset: 0, size: self.code.len() as u64 }],
+            written: Vec::new(),
             entry: self.entry,
             setup_header: None,
             initrd: None,
@@ -126,8 +129,7 @@ impl Guest {
     }
 
     fn build(&self, output: Option<&Output>) -> Option<(Machine, Arc<Mutex<Vec<Access>>>)> {
-        if !Path::new(kvm::DEVICE).exists() {
-            crate::common::say(&format!("SKIPPED: this host has no {}", kvm::DEVICE));
+        if !has_kvm() {
             return None;
         }
         let cpus = self.cpus.to_string().parse().unwrap();

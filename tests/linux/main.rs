@@ -94,12 +94,13 @@ fn the_whole_matrix() {
         common::say("SKIPPED: the whole matrix is part of make soak");
         return;
     }
+    // Each kernel with each number of vCPUs and each size of memory; the initrd's form goes round.
+    let mut forms = [Initrd::Plain, Initrd::Gzip, Initrd::Zstd].into_iter().cycle();
     for kernel in DEBIAN.into_iter().chain(TUNED) {
         for cpus in [1, 2, 4, 8] {
             for mib in [128, 512, 3 << 10, 5 << 10] {
-                for initrd in [Initrd::Plain, Initrd::Gzip, Initrd::Zstd] {
-                    reaches_user_space(&Boot::new(kernel).cpus(cpus).memory(mib).initrd(initrd));
-                }
+                let boot = Boot::new(kernel).cpus(cpus).memory(mib);
+                reaches_user_space(&boot.initrd(forms.next().unwrap()));
             }
         }
     }

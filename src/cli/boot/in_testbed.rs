@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use super::Args;
 use super::timing;
-use crate::cli::say;
+use crate::cli::{say, session};
 use crate::host;
-use crate::testbed::{self, Machine, Session};
+use crate::testbed::{self, Machine};
 use crate::workload::{Boot, Net, OnReboot, Serial};
 
 /// When to boot in the testbed.
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
         return Err(no_network(net, reason).into());
     }
     say(format_args!("booting in the testbed ({reason})"));
-    let mut session = Session::new(command(args, boot))?;
+    let mut session = session(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
     if let Serial::Path(path) = &boot.serial {

@@ -45,6 +45,7 @@ Examples:
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
   duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
 (unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
@@ -55,14 +56,14 @@ pub(super) struct Args {
     /// The initial RAM disk, in any form that the kernel knows
     #[arg(long, value_name = "PATH")]
     initrd: Option<PathBuf>,
-    /// The kernel command line [default: 'console=ttyS0 panic=-1', without the console if
-    /// --serial off]
+    /// The kernel command line [default: 'console=ttyS0 panic=-1', with 'quiet' for the demo guest,
+    /// 'panic=-1' if --serial off]
     #[arg(long, value_name = "STRING", value_parser = OsStringValueParser::new().try_map(Cmdline::try_from))]
     cmdline: Option<Cmdline>,
     /// How many vCPUs: 1 to 32
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
     cpus: Cpus,
-    /// How much memory: a number with K, M, G or T; at least 32M
+    /// How much memory: in bytes, or with K, M, G or T; at least 32M
     #[arg(long, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
     /// A disk: a raw image file or block device, which the guest sees as /dev/vda, vdb and so on.

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::wait::WaitStatus;
 
 use super::Orders;
 use super::export::Export;
@@ -15,12 +17,15 @@ use super::virtiofsd::Virtiofsd;
 use crate::isolate::{self, Attributes, Process};
 use crate::testbed::control::{connect_stream, listen_for_streams};
 use crate::testbed::failure::{Failure, Step};
-use crate::testbed::poll::set_nonblocking;
+use crate::testbed::poll::{Poll, set_nonblocking};
 use crate::testbed::protocol::{self, SESSIONS};
 use crate::testbed::scratch::nameless_file;
 
 /// The size of the disk for I/O-limit tests, in bytes. It takes the room that is written to.
 const SCRATCH_SIZE: u64 = 1 << 30;
+
+/// How long QEMU may take to end once it has closed its ports.
+const AT_ITS_END: Duration = Duration::from_secs(1);
 
 /// A running machine and the keeper's connections to it.
 pub(super) struct RunningMachine {
@@ -68,6 +73,20 @@ impl RunningMachine {
                 self.withdraw(exports);
                 Err(format!("the testbed's port {port} can't be reached: {error}"))
             }
+        }
+    }
+
+    /// How QEMU has ended, or is about to: for a person.
+    pub(super) fn how_it_ended(&self) -> String {
+        let mut poll = Poll::new();
+        poll.add((), &self.emulator, true, false);
+        if !poll.wait(Some(AT_ITS_END)).is_ok_and(|events| !events.is_empty()) {
+            return "stopped".into();
+        }
+        match self.emulator.wait() {
+            Ok(WaitStatus::Exited(_, status)) if status != 0 => format!("failed (status {status})"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("was killed ({signal})"),
+            _ => "stopped".into(),
         }
     }
 

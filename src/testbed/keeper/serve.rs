@@ -342,8 +342,9 @@ impl Keeper {
 
     /// QEMU has ended, or is about to.
     fn machine_stopped(&mut self) -> io::Result<()> {
+        let how = self.machine().map(RunningMachine::how_it_ended).unwrap_or_default();
         let last_lines = self.last_lines()?;
-        self.stop(Answer::Died(format!("the emulated machine stopped{last_lines}")));
+        self.stop(Answer::Died(format!("the emulated machine {how}{last_lines}")));
         Ok(())
     }
 

@@ -19,6 +19,7 @@ const ET_DYN: u16 = 3;
 const EM_X86_64: u16 = 62;
 const PT_DYNAMIC: u32 = 2;
 const PT_TLS: u32 = 7;
+const PF_W: u32 = 2;
 /// XEN_ELFNOTE_PHYS32_ENTRY (xen/include/public/elfnote.h): the 32-bit entry point of the PVH ABI.
 const XEN_ELFNOTE_PHYS32_ENTRY: u32 = 18;
 
@@ -31,6 +32,8 @@ pub struct Segment {
     pub offset: u64,
     /// How many bytes the file has for it.
     pub filesz: u64,
+    /// Whether the kernel writes to it.
+    pub writable: bool,
 }
 
 /// An ELF kernel, understood.
@@ -200,7 +203,8 @@ fn segment(file: &impl ReadAt, index: usize, header: &Elf64_Phdr) -> Result<Segm
     if gpa.start < HIGH_RAM {
         return Err(Error::TooLow(index, gpa.start));
     }
-    Ok(Segment { gpa, offset: header.p_offset, filesz: header.p_filesz })
+    let writable = header.p_flags & PF_W != 0;
+    Ok(Segment { gpa, offset: header.p_offset, filesz: header.p_filesz, writable })
 }
 
 /// Looks for Xen's PHYS32_ENTRY note in the PT_NOTE segments.

@@ -8,8 +8,11 @@ use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
 use super::plan::{Piece, Plan};
-use crate::vm::layout::PAGE;
+use crate::vm::layout::{MIB, PAGE, Range};
 use crate::vm::memory;
+
+/// A bound on what is provided before the guest touches it, whatever the kernel's file claims.
+const MOST_PROVIDED: u64 = 4 * MIB;
 
 /// How the bytes of kernel and initrd came into guest memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +46,7 @@ pub fn load(memory: &GuestMemoryMmap, plan: &Plan) -> Result<Loaded, Error> {
     for piece in &plan.pieces {
         load_piece(memory, &plan.kernel, piece, &mut loaded)?;
     }
+    provide_written(memory, &plan.written);
     if let Some(initrd) = &plan.initrd {
         let (gpa, size) = (initrd.gpa.start, initrd.gpa.size());
         match memory::map_file(memory, gpa, &initrd.file, 0, size) {
@@ -56,6 +60,18 @@ pub fn load(memory: &GuestMemoryMmap, plan: &Plan) -> Result<Loaded, Error> {
         }
     }
     Ok(loaded)
+}
+
+/// Has the host provide the pages that the kernel is going to write to, data, variables and start-up
+/// code, in one go. Otherwise each would cost the guest two page faults of the host: one as it reads
+/// what is mapped from the file, and one as it writes and gets a page of its own.
+fn provide_written(memory: &GuestMemoryMmap, written: &[Range]) {
+    let mut left = MOST_PROVIDED;
+    for range in written {
+        let size = range.size().min(left);
+        memory::provide(memory, Range { start: range.start, end: range.start + size });
+        left -= size;
+    }
 }
 
 /// Maps the whole pages of a piece and copies what remains at its ends; copies all of it where
@@ -106,7 +122,6 @@ mod tests {
     use super::super::plan::Entry;
     use super::*;
     use crate::samples::noise;
-    use crate::vm::layout::{MIB, Range};
     use std::io::Write;
 
     const START: u64 = 16 * MIB;
@@ -121,6 +136,7 @@ mod tests {
         Plan {
             kernel: file(kernel),
             pieces: pieces.to_vec(),
+            written: Vec::new(),
             entry: Entry::Linux64(START),
             setup_header: None,
             initrd: None,
@@ -193,6 +209,22 @@ mod tests {
         let mut after = [0; 0x1000];
         std::os::unix::fs::FileExt::read_exact_at(&plan.kernel, &mut after, 0).unwrap();
         assert_eq!(after.as_slice(), noise(0x1000));
+    }
+
+    #[test]
+    fn what_is_written_is_provided_and_still_the_files() {
+        let bytes = noise(0x3000);
+        let written = vec![
+            Range { start: START, end: START + 0x5000 },
+            // Larger than anything that is provided, and behind the end of memory.
+            Range { start: START + MIB, end: 64 * MIB },
+        ];
+        let plan =
+            Plan { written, ..plan(&bytes, &[Piece { gpa: START, offset: 0, size: 0x3000 }]) };
+        let memory = memory::allocate(plan.memory).unwrap();
+        assert_eq!(load(&memory, &plan).unwrap().mapped, 0x3000);
+        assert_eq!(seen(&memory, START, 0x3000), bytes);
+        assert_eq!(seen(&memory, START + 0x3000, 0x2000), [0; 0x2000]);
     }
 
     #[test]

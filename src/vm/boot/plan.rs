@@ -44,6 +44,8 @@ pub struct Plan {
     pub kernel: File,
     /// Which of them go where, by ascending address.
     pub pieces: Vec<Piece>,
+    /// What the kernel is going to write to: an ELF's writable segments.
+    pub written: Vec<Range>,
     /// The first instruction.
     pub entry: Entry,
     /// A bzImage's setup header, which the zero page must repeat.
@@ -133,7 +135,7 @@ impl Plan {
         let cmdline = announce(&cmdline, virtio)?;
         let ram = layout::ram(memory.bytes());
         let Kernel { file, format } = kernel;
-        let (pieces, entry, taken, setup_header) = match format {
+        let (pieces, written, entry, taken, setup_header) = match format {
             Format::Elf(image) => {
                 let entry = image.pvh_entry.map_or(Entry::Linux64(image.entry), Entry::Pvh);
                 let taken: Vec<Range> = image.segments.iter().map(|segment| segment.gpa).collect();
@@ -146,14 +148,16 @@ impl Plan {
                     offset: segment.offset,
                     size: segment.filesz,
                 });
-                (pieces.collect(), entry, taken, None)
+                let written = image.segments.iter().filter(|segment| segment.writable);
+                let written = written.map(|segment| segment.gpa).collect();
+                (pieces.collect(), written, entry, taken, None)
             }
             Format::BzImage(image) => {
                 let BzImage { header, code_offset, code_size } = *image;
                 let place = image.place(&ram).map_err(Misfit::from)?;
                 let piece = Piece { gpa: place.start, offset: code_offset, size: code_size };
                 let entry = Entry::Linux64(BzImage::entry(place.start));
-                (vec![piece], entry, vec![place], Some(header))
+                (vec![piece], Vec::new(), entry, vec![place], Some(header))
             }
         };
         check_cmdline(&cmdline, setup_header.as_ref())?;
@@ -167,7 +171,7 @@ impl Plan {
                     .map_err(|error| Error::Initrd(path.to_owned(), error))
             })
             .transpose()?;
-        Ok(Plan { kernel: file, pieces, entry, setup_header, initrd, cmdline, memory })
+        Ok(Plan { kernel: file, pieces, written, entry, setup_header, initrd, cmdline, memory })
     }
 }
 

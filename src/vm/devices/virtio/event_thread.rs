@@ -14,6 +14,10 @@ use event_manager::{
 };
 use std::os::fd::AsRawFd;
 
+/// The stack of each of a device's threads, in bytes: they go nowhere deep, and `machine.rs` says what
+/// the usual size can cost.
+pub(super) const STACK: usize = 256 << 10;
+
 /// What an active device does: reacts to its file descriptors.
 pub trait Worker: MutEventSubscriber + Send {
     /// Called once it has been taken out of the event loop: waits for what the host has in hand.
@@ -43,7 +47,7 @@ impl EventThread {
         let seen_ended = ended.clone();
         // The manager cannot be sent to another thread, so it is made on its own.
         let handle =
-            thread::Builder::new().name(name.to_owned()).spawn(move || {
+            thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
                 match EventManager::<Box<dyn Worker>>::new() {
                     Ok(manager) => {
                         let _ = sender.send(Ok(manager.remote_endpoint()));

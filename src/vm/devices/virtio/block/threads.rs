@@ -11,6 +11,7 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::backing::Backing;
 use super::engine::{Done, Engine, Operation};
+use crate::vm::devices::virtio::event_thread::STACK;
 
 /// How many operations run at a time. They mostly wait, so this has little to do with processors.
 const THREADS: u32 = 8;
@@ -70,6 +71,7 @@ impl Threads {
             let shared = threads.shared.clone();
             let spawned = thread::Builder::new()
                 .name(format!("disk-io{number}"))
+                .stack_size(STACK)
                 .spawn(move || shared.work())?;
             threads.handles.push(spawned);
         }

@@ -1,0 +1,39 @@
+//! A process that was started here, held by its pidfd.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+/// A process that was started by [`Program::spawn`](super::Program::spawn).
+#[derive(Debug)]
+pub struct Process {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&self) -> io::Result<WaitStatus> {
+        loop {
+            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+                Err(Errno::EINTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+}
+
+impl AsFd for Process {
+    /// Readable once the process has ended, pidfd_open(2).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
