@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -35,17 +35,35 @@ pub(crate) enum Access {
     Write(u16, Vec<u8>),
 }
 
+/// What was written down, and the news that there is more of it.
+#[derive(Default)]
+struct Record {
+    accesses: Mutex<Vec<Access>>,
+    more: Condvar,
+}
+
+impl Record {
+    fn push(&self, access: Access) {
+        self.accesses.lock().unwrap().push(access);
+        self.more.notify_all();
+    }
+
+    fn so_far(&self) -> Vec<Access> {
+        self.accesses.lock().unwrap().clone()
+    }
+}
+
 /// Writes down every access; a read gives the offset.
-struct Probe(Arc<Mutex<Vec<Access>>>);
+struct Probe(Arc<Record>);
 
 impl PortDevice for Probe {
     fn read(&mut self, offset: u16, data: &mut [u8]) {
-        self.0.lock().unwrap().push(Access::Read(offset, data.len()));
+        self.0.push(Access::Read(offset, data.len()));
         data.fill(u8::try_from(offset).unwrap());
     }
 
     fn write(&mut self, offset: u16, data: &[u8]) -> Action {
-        self.0.lock().unwrap().push(Access::Write(offset, data.to_vec()));
+        self.0.push(Access::Write(offset, data.to_vec()));
         Action::Continue
     }
 }
@@ -128,7 +146,7 @@ impl Guest {
         }
     }
 
-    fn build(&self, output: Option<&Output>) -> Option<(Machine, Arc<Mutex<Vec<Access>>>)> {
+    fn build(&self, output: Option<&Output>) -> Option<(Machine, Arc<Record>)> {
         if !has_kvm() {
             return None;
         }
@@ -137,9 +155,9 @@ impl Guest {
         let device = Path::new(kvm::DEVICE);
         let mut machine = Machine::build(device, &self.plan(), cpus, Vec::new(), output, recorder)
             .expect("machine");
-        let accesses = Arc::default();
-        machine.insert_device(PROBE, Probe(Arc::clone(&accesses)));
-        Some((machine, accesses))
+        let record = Arc::default();
+        machine.insert_device(PROBE, Probe(Arc::clone(&record)));
+        Some((machine, record))
     }
 
     /// Runs it to its end; `None` where there is no KVM.
@@ -148,7 +166,7 @@ impl Guest {
             Some((reader, writer)) => (Some(reader), Some(Output::new(writer.into()).unwrap())),
             None => (None, None),
         };
-        let (machine, accesses) = self.build(output.as_ref())?;
+        let (machine, record) = self.build(output.as_ref())?;
         let collector = reader.map(|reader| collect(reader, self.read_serial));
         let signals = Signals::take().unwrap();
         let quit = self.stop_after.map(|time| quit_after(&machine, time));
@@ -162,16 +180,16 @@ impl Guest {
         }
         drop(output);
         let output = collector.map_or_else(Vec::new, |collector| collector.join().unwrap());
-        let accesses = accesses.lock().unwrap().clone();
+        let accesses = record.so_far();
         let (end, exits, unclaimed) = (outcome.end, outcome.exits, outcome.unclaimed);
         Some(Run { end, exits, accesses, unclaimed, output })
     }
 
     /// Starts it without an event loop; `None` where there is no KVM.
     pub(crate) fn start(self) -> Option<Started> {
-        let (mut machine, accesses) = self.build(None)?;
+        let (mut machine, record) = self.build(None)?;
         let threads = machine.start().unwrap();
-        Some(Started { _machine: machine, threads, accesses })
+        Some(Started { _machine: machine, threads, record })
     }
 }
 
@@ -179,17 +197,26 @@ impl Guest {
 pub(crate) struct Started {
     _machine: Machine,
     pub(crate) threads: Threads,
-    accesses: Arc<Mutex<Vec<Access>>>,
+    record: Arc<Record>,
 }
 
 impl Started {
-    pub(crate) fn accesses(&self) -> Vec<Access> {
-        self.accesses.lock().unwrap().clone()
+    /// How many accesses there have been.
+    pub(crate) fn count(&self) -> usize {
+        self.record.accesses.lock().unwrap().len()
+    }
+
+    /// Waits until there have been more accesses than that.
+    pub(crate) fn wait_beyond(&self, count: usize) {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        let accesses = self.record.accesses.lock().unwrap();
+        let waited = self.record.more.wait_timeout_while(accesses, PATIENCE, |a| a.len() <= count);
+        assert!(!waited.unwrap().1.timed_out(), "the guest stands still at {count} accesses");
     }
 
     pub(crate) fn stop(self) -> Vec<Access> {
         self.threads.stop();
-        self.accesses.lock().unwrap().clone()
+        self.record.so_far()
     }
 }
 
