@@ -19,7 +19,7 @@ test: packages guest-images ## Test everything (builds the tuned kernel once, 5 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
 
-fuzz: ## Fuzz the loader, then a disk, for SECONDS each (default 600)
+fuzz: ## Fuzz the loader, then a disk and a network, for SECONDS each (default 600)
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
 	mkdir -p fuzz/corpus/kernel
 	RUSTC_BOOTSTRAP=1 cargo fuzz run kernel fuzz/corpus/kernel fuzz/seeds -- \
@@ -27,6 +27,10 @@ fuzz: ## Fuzz the loader, then a disk, for SECONDS each (default 600)
 	mkdir -p fuzz/corpus/virtio_blk
 	@# LeakSanitizer takes what glibc keeps for the exit of running threads for leaks.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_blk fuzz/corpus/virtio_blk -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
+		-detect_leaks=0
+	mkdir -p fuzz/corpus/virtio_net
+	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_net fuzz/corpus/virtio_net -- \
 		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
 		-detect_leaks=0
 

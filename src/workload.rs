@@ -12,7 +12,7 @@ mod disk;
 mod net;
 
 pub use disk::{Disk, DiskEngine, DiskError};
-pub use net::{MacAddress, Net, NetBackend, NetError};
+pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.
 pub const MIN_MEMORY: u64 = 32 << 20;

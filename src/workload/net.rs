@@ -26,6 +26,41 @@ pub struct Net {
     pub bytes_per_second: Option<u64>,
     /// The most packets a second, each way.
     pub packets_per_second: Option<u64>,
+    /// Which packets may have work left open.
+    pub offload: Offload,
+}
+
+/// Which way packets may go with checksums and segments left open, where the back end can have them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offload {
+    /// Both ways.
+    #[default]
+    On,
+    /// Neither way: every packet is as it would be on a wire.
+    Off,
+    /// Those that the guest receives.
+    Receive,
+    /// Those that the guest sends.
+    Send,
+}
+
+impl Offload {
+    const WORDS: [(&'static str, Offload); 4] = [
+        ("on", Offload::On),
+        ("off", Offload::Off),
+        ("rx", Offload::Receive),
+        ("tx", Offload::Send),
+    ];
+
+    /// Whether the guest may receive such packets.
+    pub fn receives(self) -> bool {
+        matches!(self, Offload::On | Offload::Receive)
+    }
+
+    /// Whether the guest may send such packets.
+    pub fn sends(self) -> bool {
+        matches!(self, Offload::On | Offload::Send)
+    }
 }
 
 /// Where the packets of a guest go.
@@ -108,7 +143,7 @@ pub enum NetError {
     #[error("none has no options: leave '{0}' out")]
     OptionOfNone(String),
     /// A word that means nothing.
-    #[error("'{0}' is no option of a network: they are mac=, mtu=, rate= and pps=")]
+    #[error("'{0}' is no option of a network: they are mac=, mtu=, rate=, pps= and offload=")]
     Unknown(String),
     /// The same option again.
     #[error("'{0}' is given twice: give it once")]
@@ -131,6 +166,9 @@ pub enum NetError {
     /// Not a number of packets.
     #[error("'{0}' is not a number of packets a second: give at least 1")]
     Packets(String),
+    /// Not a direction.
+    #[error("'{0}' is no way to offload: give on, off, rx or tx")]
+    Offload(String),
 }
 
 impl FromStr for Net {
@@ -173,6 +211,11 @@ impl FromStr for Net {
                     let rate = rate.ok_or_else(|| NetError::Packets(value.to_owned()))?;
                     net.packets_per_second = Some(rate);
                 }
+                "offload" => {
+                    let known = Offload::WORDS.iter().find(|(word, _)| *word == value);
+                    let (_, offload) = known.ok_or_else(|| NetError::Offload(value.to_owned()))?;
+                    net.offload = *offload;
+                }
                 _ => return Err(unknown()),
             }
         }
@@ -190,17 +233,20 @@ impl Net {
     /// A network without options.
     pub fn new(backend: NetBackend) -> Net {
         let (bytes_per_second, packets_per_second) = (None, None);
-        Net { backend, mac: None, mtu: None, bytes_per_second, packets_per_second }
+        let offload = Offload::On;
+        Net { backend, mac: None, mtu: None, bytes_per_second, packets_per_second, offload }
     }
 
     /// The network as an argument that reads back as it.
     pub fn to_argument(&self) -> String {
         let mut argument = self.backend.to_string();
+        let offload = Offload::WORDS.iter().find(|(_, offload)| *offload == self.offload);
         for (name, value) in [
             ("mac", self.mac.map(|mac| mac.to_string())),
             ("mtu", self.mtu.map(|mtu| mtu.to_string())),
             ("rate", self.bytes_per_second.map(|rate| rate.to_string())),
             ("pps", self.packets_per_second.map(|rate| rate.to_string())),
+            ("offload", offload.map(|(word, _)| (*word).to_owned())),
         ] {
             if let Some(value) = value {
                 argument.push_str(&format!(",{name}={value}"));
@@ -223,12 +269,13 @@ mod tests {
     fn options_follow_the_backend() {
         assert_eq!("user".parse(), Ok(Net::new(NetBackend::User)));
         assert_eq!("none".parse(), Ok(Net::new(NetBackend::None)));
-        let full = "tap=tap0,mac=52:54:00:Ab:cd:ef,mtu=9000,rate=10M/s,pps=500";
+        let full = "tap=tap0,mac=52:54:00:Ab:cd:ef,mtu=9000,rate=10M/s,pps=500,offload=rx";
         let expected = Net {
             mac: Some(MacAddress([0x52, 0x54, 0, 0xAB, 0xCD, 0xEF])),
             mtu: Some(9000),
             bytes_per_second: Some(10 << 20),
             packets_per_second: Some(500),
+            offload: Offload::Receive,
             ..Net::new(NetBackend::Tap("tap0".into()))
         };
         assert_eq!(full.parse(), Ok(expected));
@@ -263,6 +310,7 @@ mod tests {
         assert!(matches!(wrong("user,rate=fast"), NetError::Rate(_)));
         assert_eq!(wrong("user,rate=0"), NetError::NoRate);
         assert_eq!(wrong("user,pps=0"), NetError::Packets("0".into()));
+        assert_eq!(wrong("user,offload=none"), NetError::Offload("none".into()));
     }
 
     #[test]
@@ -286,6 +334,7 @@ mod tests {
         fn a_network_written_reads_back(
             name in "[a-z0-9.=-]{3,15}", mac: [u8; 5], mtu in proptest::option::of(68_u16..),
             rate in proptest::option::of(1_u64..), pps in proptest::option::of(1_u64..),
+            offload in 0..Offload::WORDS.len(),
         ) {
             let [b, c, d, e, f] = mac;
             let net = Net {
@@ -294,6 +343,7 @@ mod tests {
                 mtu,
                 bytes_per_second: rate,
                 packets_per_second: pps,
+                offload: Offload::WORDS[offload].1,
             };
             prop_assert_eq!(net.to_argument().parse(), Ok(net));
         }

@@ -4,11 +4,15 @@
 
 mod block_devices;
 mod broken_files;
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
 mod driver;
 mod entropy;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
+#[path = "../../fuzz/net.rs"]
+mod fuzz_net;
 mod hostile_queues;
 mod hostile_registers;
 mod net;
@@ -16,6 +20,8 @@ mod nic;
 mod queues;
 mod requests;
 mod resets;
+#[path = "../../fuzz/steps.rs"]
+mod steps;
 mod taps;
 mod user_network;
 
@@ -26,5 +32,12 @@ proptest! {
     #[test]
     fn a_hostile_driver_hurts_only_itself(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         fuzz::drive(&bytes);
+    }
+
+    #[test]
+    fn a_hostile_driver_of_a_network_hurts_only_itself(
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        fuzz_net::drive(&bytes);
     }
 }

@@ -277,7 +277,7 @@ fn a_rate_holds_both_ways() {
         peer.receive();
     }
     let sent = start.elapsed();
-    assert!(sent > Duration::from_millis(250) && sent < Duration::from_secs(5), "{sent:?}");
+    assert!(sent > Duration::from_millis(250), "{sent:?}");
     let packets = Settings { packets_per_second: Some(100), ..settings() };
     let (mut driver, mut peer, counters) = nic(ALL, packets);
     let start = Instant::now();
@@ -287,7 +287,7 @@ fn a_rate_holds_both_ways() {
         driver.wait_used(RX);
     }
     let received = start.elapsed();
-    assert!(received > Duration::from_millis(250) && received < Duration::from_secs(5));
+    assert!(received > Duration::from_millis(250), "{received:?}");
     assert_eq!(counters.received.packets(), 40);
 }
 

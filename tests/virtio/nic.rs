@@ -9,7 +9,7 @@ use std::time::Duration;
 use duplex::vm::devices::virtio::net::link::Link;
 use duplex::vm::devices::virtio::net::stream::Stream;
 use duplex::vm::devices::virtio::net::{Counters, Net, Settings};
-use duplex::workload::MacAddress;
+use duplex::workload::{MacAddress, Offload};
 
 pub(crate) const MAC: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
 pub(crate) const RX: usize = 0;
@@ -25,6 +25,7 @@ pub(crate) fn settings() -> Settings {
         mtu: 1500,
         bytes_per_second: None,
         packets_per_second: None,
+        offload: Offload::On,
     }
 }
 

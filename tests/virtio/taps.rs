@@ -11,6 +11,7 @@ use duplex::vm::devices::virtio::net::Counters;
 use duplex::vm::devices::virtio::net::tap::{Tap, TapError};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::common::say;
 use crate::driver::{ARENA, Driver, WRITE, desc};
 use crate::nic::{HEADER, MAC, RX, TX, on_link, settings};
 
@@ -24,7 +25,7 @@ const NEEDS_CSUM: u8 = 1;
 pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
     let thread = thread::spawn(|| {
         if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
-            eprintln!("SKIPPED: network namespaces take root");
+            say("SKIPPED: network namespaces take root");
             return;
         }
         test();

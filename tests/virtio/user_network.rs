@@ -3,6 +3,7 @@
 use duplex::vm::devices::virtio::net::passt::{self, PasstError};
 use vm_memory::{Bytes, GuestAddress};
 
+use crate::common::say;
 use crate::driver::{ARENA, Driver, WRITE, desc};
 use crate::nic::{HEADER, MAC, RX, TX, on_link, settings};
 use crate::taps::{in_namespace, ip};
@@ -13,7 +14,7 @@ const GATEWAY: [u8; 4] = [10, 9, 8, 1];
 fn has_passt() -> bool {
     let found = duplex::host::find_program("passt").is_some();
     if !found {
-        eprintln!("SKIPPED: passt is not installed");
+        say("SKIPPED: passt is not installed");
     }
     found
 }

@@ -62,6 +62,7 @@ fn interface(net: &Net, number: usize) -> Result<net::Net, Box<dyn Error>> {
         mtu,
         bytes_per_second: net.bytes_per_second,
         packets_per_second: net.packets_per_second,
+        offload: net.offload,
     };
     Ok(net::Net::new(settings, number, link)?)
 }

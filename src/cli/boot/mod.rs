@@ -77,7 +77,8 @@ pub(super) struct Args {
     disks: Vec<Disk>,
     /// A network interface, which the guest sees as eth0, eth1 and so on: on a tap of this host, or
     /// (user) as this user has the network, by passt. Options: mac=ADDRESS; mtu=N; rate=SIZE and
-    /// pps=N (bytes and packets a second, each way). Can be given again
+    /// pps=N (bytes and packets a second, each way); offload=on|off|rx|tx (which packets may have
+    /// checksums and segments left open). Can be given again
     #[arg(long = "net", value_name = "tap=NAME|user|none[,OPTION]…")]
     nets: Vec<Net>,
     /// Give the guest a source of entropy

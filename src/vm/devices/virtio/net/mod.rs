@@ -35,7 +35,7 @@ use super::queue::has;
 use super::rate::RateLimiter;
 use super::throttle::Throttle;
 use super::{ActivateError, Activation, VirtioDevice, read_space};
-use crate::workload::MacAddress;
+use crate::workload::{MacAddress, Offload};
 pub use counters::{Counter, Counters};
 use header::{Header, Offloads};
 use link::Link;
@@ -61,6 +61,8 @@ pub struct Settings {
     pub bytes_per_second: Option<u64>,
     /// The most packets a second, each way.
     pub packets_per_second: Option<u64>,
+    /// Which packets may have work left open, where the link can have them.
+    pub offload: Offload,
 }
 
 /// What the transport's side and the working side share.
@@ -94,7 +96,8 @@ impl Net {
     /// No thread left.
     pub fn new(settings: Settings, number: usize, link: Box<dyn Link>) -> io::Result<Net> {
         let thread = EventThread::start(&format!("net{number}"))?;
-        let features = config::features(link.offloads());
+        let features =
+            config::features(if link.offloads() { settings.offload } else { Offload::Off });
         let shared = Shared {
             name: settings.name.clone(),
             link: Mutex::new(link),
