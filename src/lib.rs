@@ -17,6 +17,7 @@
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
+//! | `network` | bridges with taps and NAT, for guests |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
 
@@ -25,6 +26,7 @@ pub mod compression;
 pub mod guest_images;
 pub mod host;
 pub mod isolate;
+pub mod network;
 pub mod standard_streams;
 pub mod terminal;
 pub mod testbed;

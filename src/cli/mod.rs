@@ -12,6 +12,7 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
 mod doctor;
+mod network;
 mod testbed;
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
@@ -42,6 +43,7 @@ struct Cli {
 enum Command {
     Boot(boot::Args),
     Doctor(doctor::Args),
+    Network(network::Args),
     Testbed(testbed::Args),
 }
 
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Boot(args) => boot::run(&args, recorder),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),
     };
     match result {

@@ -9,6 +9,7 @@ mod disks;
 mod ends;
 mod guest;
 mod kernels;
+mod networks;
 
 use common::terminal::Terminal;
 use common::{soak, testbed};

@@ -6,6 +6,7 @@
 //! | `config` | features and the configuration space |
 //! | `link` | what a device needs of the host's side |
 //! | `tap`, `stream`, `passt` | links: a tap; a stream socket, and the program at its other end |
+//! | `tuntap` | what Linux's driver for taps is told |
 //! | `window` | the driver's buffers for what will be received |
 //! | `work` | both directions |
 //! | `counters` | what went through |
@@ -17,6 +18,7 @@ pub mod link;
 pub mod passt;
 pub mod stream;
 pub mod tap;
+pub mod tuntap;
 mod window;
 mod work;
 

@@ -4,16 +4,17 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::net::if_::if_nametoindex;
 use thiserror::Error;
 
 use super::header::{Header, Offloads, SIZE};
 use super::link::{Link, Received, total};
+use super::tuntap::{
+    DEVICE, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
+    attach, ifreq, ioctl, open,
+};
 use crate::vm::devices::virtio::iovecs::IoVecs;
-
-const DEVICE: &str = "/dev/net/tun";
 
 /// Why a tap cannot be used.
 #[derive(Debug, Error)]
@@ -66,12 +67,7 @@ impl Tap {
         if if_nametoindex(name).is_err() {
             return Err(TapError::Missing(own(), user()));
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(DEVICE)
-            .map_err(|error| TapError::Device(own(), error))?;
+        let file = open().map_err(|error| TapError::Device(own(), error))?;
         let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
         let mut attached = attach(&file, name, flags);
         if attached.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL)) {
@@ -108,46 +104,6 @@ fn user() -> String {
     let uid = nix::unistd::geteuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)
-}
-
-// linux/if_tun.h.
-const TUNSETIFF: libc::c_ulong = 0x4004_54CA;
-const TUNSETOFFLOAD: libc::c_ulong = 0x4004_54D0;
-const TUNSETVNETHDRSZ: libc::c_ulong = 0x4004_54D8;
-const TUN_F_CSUM: libc::c_ulong = 1;
-const TUN_F_TSO4: libc::c_ulong = 2;
-const TUN_F_TSO6: libc::c_ulong = 4;
-const TUN_F_TSO_ECN: libc::c_ulong = 8;
-
-/// An ioctl whose argument is, or points to, what the request wants.
-fn ioctl(
-    file: &impl AsRawFd,
-    request: libc::c_ulong,
-    argument: *mut libc::c_void,
-) -> io::Result<()> {
-    // SAFETY: all callers, in this file, give what the request wants: a valid pointer to an int or
-    // an ifreq, which the kernel reads or writes, or a number.
-    match unsafe { libc::ioctl(file.as_raw_fd(), request, argument) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}
-
-/// An ifreq for the interface of this name, which is short enough.
-fn ifreq(name: &str) -> libc::ifreq {
-    // SAFETY: all zeroes is a valid ifreq: a name of no characters and numbers.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    // The last stays NUL.
-    for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
-        *to = from.cast_signed();
-    }
-    request
-}
-
-fn attach(file: &File, name: &str, flags: libc::c_int) -> io::Result<()> {
-    let mut request = ifreq(name);
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
-    ioctl(file, TUNSETIFF, (&raw mut request).cast())
 }
 
 struct Interface {
