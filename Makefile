@@ -2,8 +2,9 @@
 
 TARGET   := target/x86_64-unknown-linux-gnu
 DUPLEX   := $(TARGET)/release/duplex
-# Each is one of Debian's: the linker and C library that Rust links with, and the testbed's machine.
-PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs
+# Each is one of Debian's: the linker and C library that Rust links with, the testbed's machine, and
+# what networks are made and tested with.
+PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iperf3
 
 .PHONY: help demo test soak fuzz lint build packages guest-images tuned-kernel clean
 

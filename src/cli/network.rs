@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::say;
+use crate::host;
 use crate::network::{self, Network, Networks, Subnet, Wanted};
 
 /// Make, show and remove networks for guests: a bridge with taps, and NAT for what lies beyond
@@ -113,10 +114,7 @@ fn uid(user: &str) -> Result<u32, String> {
     if let Ok(uid) = user.parse() {
         return Ok(uid);
     }
-    let found = nix::unistd::User::from_name(user).ok().flatten();
-    found
-        .map(|user| user.uid.as_raw())
-        .ok_or_else(|| format!("there is no user {user}: give another"))
+    host::user_id(user).ok_or_else(|| format!("there is no user {user}: give another"))
 }
 
 fn print(networks: &[Network], json: bool) -> Result<(), Box<dyn Error>> {

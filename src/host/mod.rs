@@ -9,6 +9,7 @@ mod kernel;
 mod network;
 mod processor;
 mod tools;
+mod users;
 mod virtualization;
 
 pub use cgroups::cgroups;
@@ -17,4 +18,5 @@ pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
 pub use network::{machine_id, tun};
 pub use processor::physical_address_bits;
 pub use tools::{Tool, find_program, tools};
+pub use users::{user_id, user_name};
 pub use virtualization::{Vendor, Virtualization, virtualization};

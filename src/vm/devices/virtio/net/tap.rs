@@ -14,6 +14,7 @@ use super::tuntap::{
     DEVICE, TUN_F_CSUM, TUN_F_TSO_ECN, TUN_F_TSO4, TUN_F_TSO6, TUNSETOFFLOAD, TUNSETVNETHDRSZ,
     attach, ifreq, ioctl, open,
 };
+use crate::host;
 use crate::vm::devices::virtio::iovecs::IoVecs;
 
 /// Why a tap cannot be used.
@@ -101,9 +102,8 @@ impl Tap {
 
 /// Who runs this, for a message.
 fn user() -> String {
-    let uid = nix::unistd::geteuid();
-    let user = nix::unistd::User::from_uid(uid).ok().flatten();
-    user.map_or_else(|| uid.to_string(), |user| user.name)
+    let uid = nix::unistd::geteuid().as_raw();
+    host::user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
 struct Interface {

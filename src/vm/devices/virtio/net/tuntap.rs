@@ -46,7 +46,7 @@ pub(super) fn ifreq(name: &str) -> libc::ifreq {
 
 pub(super) fn attach(file: &File, name: &str, flags: libc::c_int) -> io::Result<()> {
     let mut request = ifreq(name);
-    request.ifr_ifru.ifru_flags = libc::c_short::try_from(flags).unwrap_or_default();
+    request.ifr_ifru.ifru_flags = u16::try_from(flags).unwrap_or_default().cast_signed();
     ioctl(file, TUNSETIFF, (&raw mut request).cast())
 }
 
