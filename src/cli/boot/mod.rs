@@ -45,6 +45,7 @@ Examples:
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
   duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
+  duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
