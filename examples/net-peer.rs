@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use sha2::{Digest, Sha256};
@@ -33,8 +34,12 @@ fn main() -> ExitCode {
         }
         ["knock", address, count] => knock(address, count.parse().unwrap()),
         ["serve", address, bytes, program, ref arguments @ ..] => {
-            serve(address.parse().unwrap(), bytes.parse().unwrap());
+            let done = serve(address.parse().unwrap(), bytes.parse().unwrap());
             let status = Command::new(program).args(arguments).status().unwrap();
+            // Not before: the guest's console goes to the same place, a few bytes at a time.
+            for line in &*done.lock().unwrap() {
+                println!("duplex host: {line}");
+            }
             return u8::try_from(status.code().unwrap_or(125)).unwrap().into();
         }
         _ => return 2.into(),
@@ -118,15 +123,25 @@ fn ask(address: &str) -> String {
     answer
 }
 
-fn serve(address: IpAddr, bytes: usize) {
-    listen(address, GIVE, move |stream| println!("duplex host: gave {}", give(stream, bytes)));
-    listen(address, TAKE, |stream| println!("duplex host: took {}", take(stream)));
+fn serve(address: IpAddr, bytes: usize) -> Arc<Mutex<Vec<String>>> {
+    let done = Arc::<Mutex<Vec<String>>>::default();
+    let (gave, took) = (done.clone(), done.clone());
+    listen(address, GIVE, move |stream| {
+        // Held to the end: the guest may be faster than this thread.
+        let mut done = gave.lock().unwrap();
+        done.push(format!("gave {}", give(stream, bytes)));
+    });
+    listen(address, TAKE, move |stream| {
+        let mut done = took.lock().unwrap();
+        done.push(format!("took {}", take(stream)));
+    });
     listen(address, ECHO, |stream| {
         io::copy(&mut &stream, &mut &stream).unwrap();
     });
     listen(address, COUNT, |mut stream| {
         write!(stream, "{}", there_is()).unwrap();
     });
+    done
 }
 
 fn listen(address: IpAddr, port: u16, serve: impl Fn(TcpStream) + Send + 'static) {

@@ -189,6 +189,8 @@ fn interrupted(arguments: &str, after: u32) -> bool {
         // SAFETY: the child is this test's own, and stopped or about to stop.
         unsafe { libc::waitpid(pid, &raw mut status, 0) };
         if !libc::WIFSTOPPED(status) {
+            // Its end was taken just now.
+            let _ = child.wait();
             return libc::WIFSIGNALED(status);
         }
         // SAFETY: any bits are registers.

@@ -18,7 +18,7 @@ const HOST: &str = "10.9.8.1";
 
 /// How much is transferred each way, and how often the guest knocks.
 fn amounts() -> (usize, u32) {
-    if soak() { (1 << 30, 10_000) } else { (16 << 20, 200) }
+    if soak() { (1 << 30, 10_000) } else { (8 << 20, 200) }
 }
 
 /// Where cargo has put the example, beside the tests.
@@ -225,7 +225,8 @@ fn an_ordinary_user_reaches_the_hosts_loopback() {
         say("SKIPPED: passt is not installed (make packages)");
         return;
     }
-    for kernel in [Kernel::TunedElf, Kernel::Debian61Elf] {
+    let kernels = [Kernel::TunedElf, Kernel::Debian61Elf];
+    for kernel in kernels.into_iter().take(if soak() { 2 } else { 1 }) {
         in_emulation(&(kernel, "user"), || {
             let booted = Scene {
                 kernel,
