@@ -184,14 +184,12 @@ fn interrupted(arguments: &str, after: u32) -> bool {
     let mut child = command.spawn().unwrap();
     let pid = libc::pid_t::try_from(child.id()).unwrap();
     let mut left = after;
-    loop {
+    let killed = loop {
         let mut status = 0;
         // SAFETY: the child is this test's own, and stopped or about to stop.
         unsafe { libc::waitpid(pid, &raw mut status, 0) };
         if !libc::WIFSTOPPED(status) {
-            // Its end was taken just now.
-            let _ = child.wait();
-            return libc::WIFSIGNALED(status);
+            break libc::WIFSIGNALED(status);
         }
         // SAFETY: any bits are registers.
         let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
@@ -208,5 +206,8 @@ fn interrupted(arguments: &str, after: u32) -> bool {
         }
         // SAFETY: as above.
         unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, 0) };
-    }
+    };
+    // Its end was taken already.
+    let _ = child.wait();
+    killed
 }
