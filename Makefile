@@ -18,13 +18,17 @@ test: packages guest-images ## Test everything (builds the tuned kernel once, 5 
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
-	DUPLEX_SOAK=1 cargo test --test linux --test leftovers -- --nocapture
+	@.ci/install mmdebstrap
+	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
-fuzz: ## Fuzz the loader, then a disk and a network, for SECONDS each (default 600)
+fuzz: ## Fuzz the loader, then virtio registers, a disk, a network and sockets, for SECONDS each (default 600)
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
 	mkdir -p fuzz/corpus/kernel
 	RUSTC_BOOTSTRAP=1 cargo fuzz run kernel fuzz/corpus/kernel fuzz/seeds -- \
 		-max_total_time=$(or $(SECONDS),600) -max_len=16384 -timeout=10
+	mkdir -p fuzz/corpus/virtio_mmio
+	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_mmio fuzz/corpus/virtio_mmio -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=512 -timeout=10
 	mkdir -p fuzz/corpus/virtio_blk
 	@# LeakSanitizer takes what glibc keeps for the exit of running threads for leaks.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_blk fuzz/corpus/virtio_blk -- \
@@ -32,6 +36,10 @@ fuzz: ## Fuzz the loader, then a disk and a network, for SECONDS each (default 6
 		-detect_leaks=0
 	mkdir -p fuzz/corpus/virtio_net
 	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_net fuzz/corpus/virtio_net -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
+		-detect_leaks=0
+	mkdir -p fuzz/corpus/virtio_vsock
+	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_vsock fuzz/corpus/virtio_vsock -- \
 		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
 		-detect_leaks=0
 
@@ -46,7 +54,7 @@ packages: ## Install the Debian packages that are missing (asks first if that ta
 	@.ci/install $(PACKAGES)
 
 guest-images: packages ## Fetch Debian's kernels and build the tuned one, unless cached
-	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned
+	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools
 
 tuned-kernel: packages ## Build the tuned kernel, unless cached
 	cargo run --example guest-images -- tuned

@@ -1,11 +1,11 @@
 //! Fetches or builds guest images ahead of time, with progress:
-//! `cargo run --example guest-images -- debian-6.1 debian-6.12 tuned`.
+//! `cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools`.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use duplex::guest_images::{
-    Cache, Series, debian_kernel, demo_initramfs, hello_initramfs, tuned_kernel,
+    Cache, Series, debian_kernel, demo_initramfs, hello_initramfs, tools_image, tuned_kernel,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -31,6 +31,7 @@ fn fetch(cache: &Cache, name: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             let kernel = tuned_kernel(cache)?;
             Ok(vec![kernel.elf, kernel.bzimage, hello_initramfs(cache)?])
         }
-        other => Err(format!("'{other}': give debian-6.1, debian-6.12 or tuned").into()),
+        "tools" => Ok(vec![tools_image(cache)?]),
+        other => Err(format!("'{other}': give debian-6.1, debian-6.12, tuned or tools").into()),
     }
 }

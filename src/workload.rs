@@ -10,9 +10,11 @@ use thiserror::Error;
 
 mod disk;
 mod net;
+mod vsock;
 
 pub use disk::{Disk, DiskEngine, DiskError};
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use vsock::{Vsock, VsockError};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.
 pub const MIN_MEMORY: u64 = 32 << 20;
@@ -34,6 +36,8 @@ pub struct Boot {
     pub memory: MemorySize,
     /// Where the serial console leads.
     pub serial: Serial,
+    /// Where hvc0, the console that is a virtio device, leads.
+    pub hvc: Serial,
     /// What a reset by the guest does.
     pub on_reboot: OnReboot,
     /// Its disks, in order.
@@ -42,6 +46,10 @@ pub struct Boot {
     pub nets: Vec<Net>,
     /// Whether it has a source of entropy.
     pub rng: bool,
+    /// Its sockets to the host.
+    pub vsock: Option<Vsock>,
+    /// Whether memory that it has no use for goes back to the host.
+    pub balloon: bool,
 }
 
 /// What was wrong with a value on the command line.
@@ -220,12 +228,12 @@ impl TryFrom<OsString> for Cmdline {
     }
 }
 
-/// Where the serial console leads.
+/// Where a console leads: the serial one, or hvc0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Serial {
     /// To the caller's stdin and stdout.
     Stdio,
-    /// Nowhere: there is no serial port.
+    /// Nowhere: there is no such port.
     Off,
     /// Output into this file (or terminal, or FIFO); no input.
     Path(PathBuf),

@@ -5,14 +5,15 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::has_testbed;
 use common::process::{self, Process, output, status};
 use common::testbed::{duplex, start_until_ready, state_directory, stdout_of};
+use common::{has_testbed, soak};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -193,6 +194,31 @@ fn a_machine_that_dies_is_explained() {
         message.contains("Kernel panic") && message.contains("sysrq triggered crash"),
         "{message}"
     );
+    assert_nothing_left(&state);
+}
+
+/// Takes the time that a machine is given to say something.
+#[test]
+fn one_that_hangs_as_it_boots_is_replaced() {
+    if !soak() || !has_testbed() {
+        return;
+    }
+    let state = state_directory("testbed-hangs");
+    // The first emulator to be started only sleeps; it runs as nobody.
+    let programs = tempfile::tempdir().unwrap();
+    let emulator = programs.path().join("qemu-system-x86_64");
+    fs::write(&emulator, "#!/bin/sh\nrm \"$0\" && exec sleep 600\n").unwrap();
+    for path in [programs.path(), &emulator] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let mut command = duplex(&state);
+    let path = std::env::var("PATH").unwrap();
+    command.env("PATH", format!("{}:{path}", programs.path().display()));
+    command.args(["testbed", "run", "--", "echo", "up"]);
+    let output = output(&mut command);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"up\n"[..]), "{message}");
+    assert!(message.contains("starting another"), "{message}");
     assert_nothing_left(&state);
 }
 

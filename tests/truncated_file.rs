@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 mod common;
+#[path = "lessons/guest_code.rs"]
+mod guest_code;
 #[path = "samples/mod.rs"]
 mod samples;
 
 use common::process::Process;
 use common::{duplex, has_kvm};
+use guest_code::guest_code;
 use samples::elf::START;
 use samples::{BzImage, Elf};
 
@@ -74,6 +77,52 @@ fn code_that_is_cut_off_while_it_runs_is_an_error() {
     cut_off_while_running(&["--kernel".as_ref(), kernel.as_ref()], &kernel);
 }
 
+/// The entropy device's rings, in the initrd's second to fourth page.
+fn kernel_with_rings_in_its_initrd() -> Vec<u8> {
+    let mut body = vec![0x90; 0x200];
+    body.extend(rings::code());
+    BzImage::kernel(body).build()
+}
+
+// Sets the device up, writes 'R' to COM1 and rings its bell for ever.
+guest_code!(rings:
+    ".code64",
+    "mov 0x218(%rsi), %edi", // ramdisk_image
+    "mov $0xD0000000, %ebx",
+    "movl $1, 0x70(%rbx)", // Status: ACKNOWLEDGE
+    "movl $3, 0x70(%rbx)", // DRIVER
+    "movl $1, 0x24(%rbx)", // DriverFeaturesSel
+    "movl $1, 0x20(%rbx)", // DriverFeatures: VIRTIO_F_VERSION_1
+    "movl $11, 0x70(%rbx)", // FEATURES_OK
+    "movl $0, 0x30(%rbx)", // QueueSel
+    "movl $16, 0x38(%rbx)", // QueueNum
+    "lea 0x1000(%rdi), %eax",
+    "mov %eax, 0x80(%rbx)", // QueueDescLow
+    "lea 0x2000(%rdi), %eax",
+    "mov %eax, 0x90(%rbx)", // QueueDriverLow
+    "lea 0x3000(%rdi), %eax",
+    "mov %eax, 0xA0(%rbx)", // QueueDeviceLow
+    "movl $1, 0x44(%rbx)", // QueueReady
+    "movl $15, 0x70(%rbx)", // DRIVER_OK
+    "mov $0x3F8, %dx",
+    "mov $0x52, %al",
+    "out %al, %dx",
+    "1: movl $0, 0x50(%rbx)", // QueueNotify
+    "jmp 1b",
+);
+
+#[test]
+fn rings_in_an_initrd_that_is_cut_off_are_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "bzImage", &kernel_with_rings_in_its_initrd());
+    let initrd = write(&directory, "initrd", &vec![0; SIZE]);
+    let args = ["--kernel".as_ref(), kernel.as_ref(), "--initrd".as_ref(), initrd.as_ref()];
+    let said = cut_off_while_running(&[&args, &["--rng".as_ref()][..]].concat(), &initrd);
+    if let Some(said) = said {
+        assert!(said.contains("a virtio device could not reach the guest's memory"), "{said}");
+    }
+}
+
 #[test]
 fn an_initrd_cut_off_while_the_guest_runs_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
@@ -89,9 +138,10 @@ fn write(directory: &tempfile::TempDir, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-fn cut_off_while_running(args: &[&Path], file: &Path) {
+/// Returns what was said; nothing where there is no KVM.
+fn cut_off_while_running(args: &[&Path], file: &Path) -> Option<String> {
     if !has_kvm() {
-        return;
+        return None;
     }
     let mut command = duplex(&["boot", "--testbed", "never"]);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -102,4 +152,5 @@ fn cut_off_while_running(args: &[&Path], file: &Path) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(FAILED), "{} {said}", output.status);
     assert!(said.contains("a file that backs it (kernel or initrd) was cut off"), "{said}");
+    Some(said.into_owned())
 }

@@ -20,17 +20,22 @@ const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
 /// So that a crashing guest can tell, and that one with virtio devices has them; in this order, for
 /// some need those before them. What a kernel has built in is left out.
-const MODULES: [&str; 10] = [
+const MODULES: [&str; 15] = [
     "pvpanic",
     "pvpanic_mmio",
     "virtio",
     "virtio_ring",
     "virtio_mmio",
+    "virtio_console",
+    "virtio_balloon",
     "virtio_blk",
     "virtio_rng",
     "failover",
     "net_failover",
     "virtio_net",
+    "vsock",
+    "vmw_vsock_virtio_transport_common",
+    "vmw_vsock_virtio_transport",
 ];
 
 /// The archive's name in its cache entry.
@@ -104,7 +109,7 @@ fn archive(
 }
 
 /// The static busybox of Debian's package, not installed.
-fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
+pub(super) fn busybox(cache: &Cache) -> Result<PathBuf, Error> {
     let recipe = Recipe {
         kind: "busybox".to_string(),
         digest: Digest::new().part(PACKAGES_SH.1).part(BUSYBOX_SH.1),

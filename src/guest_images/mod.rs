@@ -3,7 +3,8 @@
 //! Nothing here is installed on the host, and nothing needs privilege: Debian's packages are
 //! downloaded and unpacked ([`debian_kernel`]), the tuned kernel is built from Debian's source
 //! package ([`tuned_kernel`]), initramfs archives are written in process ([`demo_initramfs`],
-//! [`hello_initramfs`], [`Initramfs`]). The scripts and guest programs come from `guest-images/` and
+//! [`hello_initramfs`], [`Initramfs`]), a root with programs that test and measure devices is put together of
+//! packages ([`tools_image`]). The scripts and guest programs come from `guest-images/` and
 //! are part of the binary, so that an installed duplex needs no checkout.
 
 mod cache;
@@ -16,6 +17,7 @@ mod payload;
 mod progress;
 pub(crate) use progress::Progress;
 mod script;
+mod tools;
 mod tuned;
 
 pub use cache::Cache;
@@ -24,4 +26,5 @@ pub use demo::{demo_initramfs, hello_initramfs};
 pub use error::Error;
 pub use initramfs::Initramfs;
 pub use payload::{PayloadError, elf_from_bzimage};
+pub use tools::tools_image;
 pub use tuned::{TunedKernel, find_tuned_kernel, tuned_kernel};

@@ -49,13 +49,18 @@ impl Progress {
             bar.set_style(style(PARTS));
         }
     }
+
+    /// Takes what is shown off the terminal, until the next step.
+    pub(crate) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Error {
         /// What the keeper said, and the last lines of the machine's console.
         reason: String,
     },
+    /// The machine hung while it booted: a fault of the emulator, so another one may well come up.
+    #[error("the testbed did not start: {0}; start it once more")]
+    Hung(String),
     /// The machine came up and then went away under a running command.
     #[error("the testbed has stopped while the command ran{}", with_lines(.0))]
     Lost(String),

@@ -2,7 +2,7 @@
 
 use super::control::Channel;
 use super::error::Error;
-use super::launch::{Ground, Lifetime, launch, this_build, wait_until_up};
+use super::launch::{Ground, Lifetime, boot, launch, this_build, wait_until_up};
 use super::model::{Clock, Machine};
 use super::protocol::{Answer, Request, Status};
 use super::state::{Name, StateDirectory};
@@ -15,6 +15,15 @@ pub fn start(machine: &Machine) -> Result<bool, Error> {
 }
 
 fn start_in(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
+    let progress = Progress::new("testbed");
+    boot(&progress, || start_once(state, machine, &progress))
+}
+
+fn start_once(
+    state: &StateDirectory,
+    machine: &Machine,
+    progress: &Progress,
+) -> Result<bool, Error> {
     let instance = loop {
         if let Some(instance) = state.create(Name::Lasting(machine.clock))? {
             break instance;
@@ -25,8 +34,7 @@ fn start_in(state: &StateDirectory, machine: &Machine) -> Result<bool, Error> {
         // It does not answer: it is just ending, or was killed a moment ago.
         wait_for_end(state, machine.clock)?;
     };
-    let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Lasting, Ground::Export, &progress)?;
+    let launched = launch(instance, machine, Lifetime::Lasting, Ground::Export, progress)?;
     progress.step("the machine boots");
     launched.wait_until_up()?;
     Ok(true)
@@ -60,13 +68,15 @@ pub(super) fn find_lasting(state: &StateDirectory, clock: Clock) -> Result<Optio
 /// run, and returns when the testbed is stopped.
 pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error> {
     let state = StateDirectory::open()?;
-    let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
-        return Err(Error::AlreadyRunning("one that was started earlier".into()));
-    };
     let progress = Progress::new("testbed");
-    let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
-    progress.step("the machine boots");
-    launched.wait_until_up()?;
+    let launched = boot(&progress, || {
+        let Some(instance) = state.create(Name::Lasting(machine.clock))? else {
+            return Err(Error::AlreadyRunning("one that was started earlier".into()));
+        };
+        let launched = launch(instance, machine, Lifetime::Ephemeral, Ground::Export, &progress)?;
+        progress.step("the machine boots");
+        launched.wait_until_up()
+    })?;
     drop(progress);
     up();
     launched.wait_until_ended();

@@ -46,8 +46,15 @@ pub(super) struct Launched {
 }
 
 impl Launched {
-    pub(super) fn wait_until_up(&self) -> Result<(), Error> {
-        wait_until_up(&self.channel)
+    /// Waits until commands can run. A machine that does not come up leaves nothing.
+    pub(super) fn wait_until_up(self) -> Result<Launched, Error> {
+        match wait_until_up(&self.channel) {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.end();
+                Err(error)
+            }
+        }
     }
 
     /// Waits until somebody stops it.
@@ -56,13 +63,29 @@ impl Launched {
         self.instance.remove();
     }
 
-    /// Ends an ephemeral testbed, and waits until nothing is left of it.
-    pub(super) fn end(mut self) {
-        self.lifeline = None;
+    /// Waits until nothing is left of a testbed that is ephemeral, or has not come up.
+    pub(super) fn end(self) {
+        let Launched { channel, instance, process, lifeline } = self;
+        drop((channel, lifeline));
         // It ends by itself now; if it can't be waited for, there is nothing better to do.
-        let _ = self.process.wait();
-        self.instance.remove();
+        let _ = process.wait();
+        instance.remove();
     }
+}
+
+/// Boots a machine, and another one where it hangs as it boots: see "Known faults" in docs/testbed.md.
+pub(super) fn boot<T>(
+    progress: &Progress,
+    mut attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    const ATTEMPTS: usize = 3;
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(Error::Hung(reason)) => progress.step(&format!("{reason}; starting another")),
+            other => return other,
+        }
+    }
+    attempt()
 }
 
 pub(super) fn wait_until_up(channel: &Channel) -> Result<(), Error> {
@@ -70,6 +93,7 @@ pub(super) fn wait_until_up(channel: &Channel) -> Result<(), Error> {
     match channel.receive().map_err(Error::Connection)? {
         Some((Answer::Ready, _)) => Ok(()),
         Some((Answer::NoExport(reason), _)) => Err(Error::NoExport(reason)),
+        Some((Answer::Hung(reason), _)) => Err(Error::Hung(reason)),
         Some((Answer::Died(reason) | Answer::Refused(reason), _)) => Err(Error::Start { reason }),
         _ => Err(Error::Start { reason: "its keeper was killed".into() }),
     }

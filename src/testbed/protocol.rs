@@ -103,6 +103,8 @@ pub(super) enum Answer {
     Refused(String),
     /// The machine has stopped; the last lines it wrote.
     Died(String),
+    /// The machine said nothing while it booted and was ended; for how long.
+    Hung(String),
     /// The host's file system can't be shown to the machine here, and why.
     NoExport(String),
 }

@@ -1,89 +1,171 @@
-//! The person's, or the pipe's, end of the serial console: where output goes, where input comes
-//! from, and the escape key.
+//! The person's, or the pipe's, end of the guest's consoles, the serial one and hvc0: where output
+//! goes and where input comes from.
 
-use std::collections::VecDeque;
+mod input;
+
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use thiserror::Error;
+use vmm_sys_util::eventfd::EventFd;
 
-use super::machine::SharedSerial;
+use super::control::Control;
+use super::devices::virtio::console::port::Port;
+use super::machine::SerialLine;
 use super::output::Output;
-use crate::terminal::RawMode;
+use crate::terminal;
 use crate::workload::Serial;
-
-/// Ctrl-A, as in QEMU's and minicom's consoles.
-const ESCAPE: u8 = 0x01;
-/// The most typed or pasted input that waits for a guest that does not read, in bytes. Beyond that
-/// the terminal is no longer read, and Ctrl-A x with it.
-const BACKLOG_FROM_TERMINAL: usize = 1 << 20;
-/// The same for a pipe or file, which can wait where it is.
-const BACKLOG_FROM_PIPE: usize = 4 << 10;
-
-const HELP: &str = "\r\n\
-    Ctrl-A x        end the guest and duplex\r\n\
-    Ctrl-A h        this help\r\n\
-    Ctrl-A Ctrl-A   send Ctrl-A to the guest\r\n";
+pub use input::{Asked, Input};
 
 /// Why the console cannot be opened.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// `--serial PATH`.
-    #[error("--serial {}: cannot be opened for writing: {}", .0.display(), .1)]
-    Open(PathBuf, #[source] io::Error),
-    /// `--serial PATH` with a FIFO that nobody reads.
-    #[error("--serial {}: it is a FIFO that nobody reads: start the reader first", .0.display())]
-    NoReader(PathBuf),
+    /// `--serial PATH` or `--hvc PATH`.
+    #[error("{0} {path}: cannot be opened for writing: {2}", path = .1.display())]
+    Open(&'static str, PathBuf, #[source] io::Error),
+    /// The same with a FIFO that nobody reads.
+    #[error("{0} {path}: it is a FIFO that nobody reads: start the reader first", path = .1.display())]
+    NoReader(&'static str, PathBuf),
     /// The terminal refuses raw mode, or there is no file descriptor or thread left.
     #[error("the console cannot be set up: {0}")]
     SetUp(#[source] io::Error),
 }
 
-/// The console of a guest.
+/// The consoles of a guest. One of them can lead to the standard streams.
 #[derive(Default)]
 pub struct Console {
-    output: Option<Output>,
+    serial: Option<Output>,
+    hvc: Option<Arc<Port>>,
     input: Option<Input>,
+    /// Whose the input is.
+    input_is_hvcs: bool,
 }
 
 impl Console {
-    /// Opens the console; a terminal on stdin is in raw mode from here on until this is dropped.
+    /// Opens the consoles; a terminal on stdin is in raw mode from here on until this is dropped.
     ///
     /// # Errors
-    /// The path cannot be written to, or the terminal not set up.
-    pub fn open(serial: &Serial) -> Result<Console, Error> {
-        let file = match serial {
-            Serial::Off => return Ok(Console::default()),
-            Serial::Stdio => duplicate(&io::stdout()).map(File::from),
-            Serial::Path(path) => Some(open_for_output(path)?),
+    /// A path cannot be written to, or the terminal not set up.
+    pub fn open(serial: &Serial, hvc: &Serial) -> Result<Console, Error> {
+        let serial_output = open_output("--serial", serial)?;
+        let port = open_output("--hvc", hvc)?.map(Port::new).transpose().map_err(Error::SetUp)?;
+        let input = if [serial, hvc].contains(&&Serial::Stdio) {
+            duplicate(&io::stdin()).map(Input::new).transpose().map_err(Error::SetUp)?
+        } else {
+            None
         };
-        let input = match serial {
-            Serial::Stdio => duplicate(&io::stdin()).map(Input::new).transpose(),
-            _ => Ok(None),
-        };
-        let file = match file {
-            Some(file) => file,
-            // stdout is closed: the port is there all the same.
-            None => OpenOptions::new().write(true).open("/dev/null").map_err(Error::SetUp)?,
-        };
-        let output = Output::new(file).map_err(Error::SetUp)?;
-        Ok(Console { output: Some(output), input: input.map_err(Error::SetUp)? })
+        let input_is_hvcs = *hvc == Serial::Stdio;
+        let console =
+            Console { serial: serial_output, hvc: port.map(Arc::new), input, input_is_hvcs };
+        console.measure_window();
+        Ok(console)
     }
 
-    /// Where the guest's output goes; none without a serial port.
-    pub fn output(&self) -> Option<&Output> {
-        self.output.as_ref()
+    /// Where the serial port's output goes; none without a serial port.
+    pub fn serial(&self) -> Option<&Output> {
+        self.serial.as_ref()
+    }
+
+    /// The host's end of hvc0, if there is one.
+    pub fn hvc(&self) -> Option<&Arc<Port>> {
+        self.hvc.as_ref()
+    }
+
+    /// Says which guest's they are from now on.
+    pub fn connect(&self, guest: &Arc<Control>) {
+        if let Some(hvc) = &self.hvc {
+            hvc.output().throttles(guest.clone());
+        }
+    }
+
+    /// Where outputs go that must be written before the end.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.serial.iter().chain(self.hvc.as_deref().map(Port::output))
     }
 
     /// Where input comes from; none without stdin.
     pub fn input(&mut self) -> Option<&mut Input> {
         self.input.as_mut()
     }
+
+    /// Where input goes, of a machine with this serial port.
+    pub fn line<'a>(&'a self, serial: Option<&'a SerialLine>) -> Option<Line<'a>> {
+        Line::new(self.hvc.as_deref().filter(|_| self.input_is_hvcs), serial)
+    }
+
+    /// Where input comes from and where it goes.
+    pub fn input_and_line<'a>(
+        &'a mut self,
+        serial: Option<&'a SerialLine>,
+    ) -> Option<(&'a mut Input, Line<'a>)> {
+        let hvc = self.hvc.as_deref().filter(|_| self.input_is_hvcs);
+        Some((self.input.as_mut()?, Line::new(hvc, serial)?))
+    }
+
+    /// Tells hvc0 how large the terminal's window is, if it leads to one.
+    pub fn measure_window(&self) {
+        if let Some(hvc) = self.hvc.as_ref().filter(|_| self.input_is_hvcs) {
+            let size = terminal::window_size(io::stdin());
+            if let Ok(size) = size.or_else(|_| terminal::window_size(io::stdout())) {
+                hvc.set_size(size);
+            }
+        }
+    }
+}
+
+/// Where input goes.
+#[derive(Clone, Copy)]
+pub enum Line<'a> {
+    /// To the serial port.
+    Serial(&'a SerialLine),
+    /// To hvc0.
+    Hvc(&'a Port),
+}
+
+impl<'a> Line<'a> {
+    fn new(hvc: Option<&'a Port>, serial: Option<&'a SerialLine>) -> Option<Line<'a>> {
+        hvc.map(Line::Hvc).or(serial.map(Line::Serial))
+    }
+
+    /// Readable when the guest may have room for input.
+    pub fn room(&self) -> &EventFd {
+        match self {
+            Line::Serial(serial) => &serial.room,
+            Line::Hvc(port) => port.room(),
+        }
+    }
+
+    /// Gives the guest as much as it has room for; returns how much that was.
+    fn give(&self, bytes: &[u8], from_terminal: bool) -> usize {
+        match self {
+            Line::Serial(serial) => {
+                let mut port =
+                    serial.port.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let room = port.room(from_terminal).min(bytes.len());
+                port.receive(bytes.get(..room).unwrap_or_default())
+            }
+            Line::Hvc(port) => port.give(bytes),
+        }
+    }
+}
+
+/// Opens where output goes; `None`: there is to be none.
+fn open_output(option: &'static str, to: &Serial) -> Result<Option<Output>, Error> {
+    let file = match to {
+        Serial::Off => return Ok(None),
+        Serial::Stdio => match duplicate(&io::stdout()) {
+            Some(stdout) => stdout.into(),
+            // stdout is closed: the console is there all the same.
+            None => OpenOptions::new().write(true).open("/dev/null").map_err(Error::SetUp)?,
+        },
+        Serial::Path(path) => open_for_output(option, path)?,
+    };
+    Output::new(file).map(Some).map_err(Error::SetUp)
 }
 
 /// A duplicate of a standard stream; `None` where it is closed.
@@ -91,8 +173,8 @@ fn duplicate(stream: &impl AsFd) -> Option<OwnedFd> {
     stream.as_fd().try_clone_to_owned().ok()
 }
 
-fn open_for_output(path: &Path) -> Result<File, Error> {
-    let failed = |error| Error::Open(path.to_owned(), error);
+fn open_for_output(option: &'static str, path: &Path) -> Result<File, Error> {
+    let failed = |error| Error::Open(option, path.to_owned(), error);
     // Not blocking: a FIFO without a reader would wait for ever here.
     let file = OpenOptions::new()
         .write(true)
@@ -101,195 +183,11 @@ fn open_for_output(path: &Path) -> Result<File, Error> {
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
         .map_err(|error| match error.raw_os_error() {
-            Some(libc::ENXIO) => Error::NoReader(path.to_owned()),
+            Some(libc::ENXIO) => Error::NoReader(option, path.to_owned()),
             _ => failed(error),
         })?;
     if !file.metadata().map_err(failed)?.file_type().is_file() {
         fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|errno| failed(errno.into()))?;
     }
     Ok(file)
-}
-
-/// What a person at the terminal asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Nothing: everything typed is the guest's.
-    Nothing,
-    /// Ctrl-A x.
-    Quit,
-}
-
-/// The console's input: stdin, with a backlog for what the guest has no room for yet.
-pub struct Input {
-    file: File,
-    /// Set where stdin is a terminal.
-    raw: Option<RawMode>,
-    keys: Keys,
-    backlog: VecDeque<u8>,
-    ended: bool,
-    pollable: bool,
-}
-
-impl Input {
-    fn new(fd: OwnedFd) -> io::Result<Input> {
-        let raw = RawMode::enter(&fd)?;
-        let file = File::from(fd);
-        // epoll refuses what is always ready: files, directories, /dev/null.
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let pollable = epoll.add(&file, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_ok();
-        let (keys, backlog) = (Keys::default(), VecDeque::new());
-        Ok(Input { file, raw, keys, backlog, ended: false, pollable })
-    }
-
-    /// Whether the event loop must wait for stdin to be readable before [`Input::read`].
-    pub fn is_pollable(&self) -> bool {
-        self.pollable
-    }
-
-    /// Whether more should be read now: there is more, the backlog has room, and the terminal is
-    /// ours (reading one in the background would stop the process).
-    pub fn wants_more(&self) -> bool {
-        let ours = self.raw.as_ref().is_none_or(RawMode::is_active);
-        let limit = if self.raw.is_some() { BACKLOG_FROM_TERMINAL } else { BACKLOG_FROM_PIPE };
-        !self.ended && ours && self.backlog.len() < limit
-    }
-
-    /// Reads what is there into the backlog.
-    pub fn read(&mut self) -> Asked {
-        let mut buffer = [0; 4096];
-        let read = match self.file.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Asked::Nothing,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Asked::Nothing,
-            // A terminal that hung up, or a descriptor that cannot be read: as at its end.
-            Err(_) => 0,
-        };
-        self.ended = read == 0;
-        let bytes = buffer.get(..read).unwrap_or_default();
-        if self.raw.is_none() {
-            self.backlog.extend(bytes);
-            return Asked::Nothing;
-        }
-        for byte in bytes {
-            match self.keys.typed(*byte) {
-                Key::Guest(bytes) => self.backlog.extend(bytes),
-                Key::Held => {}
-                Key::Help => {
-                    let _ = io::stderr().write_all(HELP.as_bytes());
-                }
-                Key::Quit => return Asked::Quit,
-            }
-        }
-        Asked::Nothing
-    }
-
-    /// Hands the guest as much of the backlog as it has room for.
-    pub fn feed(&mut self, serial: &SharedSerial) {
-        let mut serial = serial.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        while !self.backlog.is_empty() {
-            let room = serial.room(self.raw.is_some());
-            let (front, _) = self.backlog.as_slices();
-            let taken = serial.receive(front.get(..room.min(front.len())).unwrap_or_default());
-            if taken == 0 {
-                break;
-            }
-            self.backlog.drain(..taken);
-        }
-    }
-
-    /// Gives the terminal back, for a stop.
-    pub fn suspend(&mut self) {
-        self.with_terminal(RawMode::suspend);
-    }
-
-    /// Takes the terminal again, after a stop.
-    pub fn resume(&mut self) {
-        self.with_terminal(RawMode::resume);
-    }
-
-    fn with_terminal(&mut self, change: fn(&mut RawMode) -> io::Result<()>) {
-        if let Some(Err(error)) = self.raw.as_mut().map(change) {
-            log::debug!("console: the terminal's mode cannot be changed: {error}");
-        }
-    }
-}
-
-impl AsRawFd for Input {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-}
-
-/// What a typed byte means.
-#[derive(Debug, PartialEq, Eq)]
-enum Key {
-    Guest(Vec<u8>),
-    Held,
-    Help,
-    Quit,
-}
-
-/// Finds the escape key among typed bytes.
-#[derive(Default)]
-struct Keys {
-    escaped: bool,
-}
-
-impl Keys {
-    fn typed(&mut self, byte: u8) -> Key {
-        if !std::mem::replace(&mut self.escaped, false) {
-            self.escaped = byte == ESCAPE;
-            return if self.escaped { Key::Held } else { Key::Guest(vec![byte]) };
-        }
-        match byte {
-            b'x' | b'X' => Key::Quit,
-            b'h' | b'H' | b'?' => Key::Help,
-            ESCAPE => Key::Guest(vec![ESCAPE]),
-            // Not ours after all: nothing typed is lost.
-            other => Key::Guest(vec![ESCAPE, other]),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn type_all(bytes: &[u8]) -> Vec<Key> {
-        let mut keys = Keys::default();
-        bytes.iter().map(|byte| keys.typed(*byte)).filter(|key| *key != Key::Held).collect()
-    }
-
-    #[test]
-    fn the_escape_key_leads_in_commands() {
-        assert_eq!(type_all(b"\x01x"), [Key::Quit]);
-        assert_eq!(type_all(b"\x01h"), [Key::Help]);
-        assert_eq!(type_all(b"\x01\x01"), [Key::Guest(vec![1])]);
-        assert_eq!(type_all(b"x"), [Key::Guest(b"x".to_vec())]);
-    }
-
-    #[test]
-    fn only_what_may_have_to_be_waited_for_is() {
-        let (pipe, _writer) = io::pipe().unwrap();
-        assert!(Input::new(pipe.into()).unwrap().is_pollable());
-        for always_ready in ["/dev/null", "/dev/zero", "/proc/self/exe"] {
-            let file = File::open(always_ready).unwrap();
-            assert!(!Input::new(file.into()).unwrap().is_pollable(), "{always_ready}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_typed_without_the_escape_key_is_changed(bytes in "[^\u{1}]*") {
-            let mut through = Vec::new();
-            for key in type_all(bytes.as_bytes()) {
-                match key {
-                    Key::Guest(bytes) => through.extend(bytes),
-                    other => prop_assert!(false, "{other:?}"),
-                }
-            }
-            prop_assert_eq!(through, bytes.as_bytes());
-        }
-    }
 }

@@ -41,8 +41,8 @@ pub struct Snapshot {
 
 #[derive(Default)]
 struct State {
-    /// Whether the guest must wait until its output was taken.
-    throttled: bool,
+    /// How many outputs of the guest are full: it must wait until they were taken.
+    throttled: usize,
     /// How many threads wait for the end of a pause.
     parked: usize,
     /// How many threads have ended.
@@ -77,7 +77,7 @@ impl Control {
     fn set(&self, request: Request) {
         let mut state = self.lock();
         state.snapshots.clear();
-        let throttled = if state.throttled { THROTTLED } else { 0 };
+        let throttled = if state.throttled > 0 { THROTTLED } else { 0 };
         self.request.store(request as u8 | throttled, Ordering::Release);
         self.changed.notify_all();
     }
@@ -98,18 +98,19 @@ impl Control {
             return Request::Run;
         }
         let mut state = self.lock();
-        while state.throttled && self.request() == Request::Run {
+        while state.throttled > 0 && self.request() == Request::Run {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         self.request()
     }
 
-    /// Makes the vCPUs wait at their next exit, until the guest's output was taken, or lets them
-    /// go on.
-    pub fn throttle(&self, throttled: bool) {
+    /// Makes the vCPUs wait at their next exit, because one of the guest's outputs is full; or lets
+    /// them go on, when all that were have been taken.
+    pub fn throttle(&self, full: bool) {
         let mut state = self.lock();
-        state.throttled = throttled;
-        if throttled {
+        state.throttled =
+            if full { state.throttled + 1 } else { state.throttled.saturating_sub(1) };
+        if state.throttled > 0 {
             self.request.fetch_or(THROTTLED, Ordering::Release);
         } else {
             self.request.fetch_and(!THROTTLED, Ordering::Release);

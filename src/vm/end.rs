@@ -37,15 +37,25 @@ pub enum Failure {
     /// KVM_RUN could not reach guest memory.
     #[error(
         "vCPU {0} could not reach its memory: a file that backs it (kernel or initrd) was cut off \
-         while the guest ran, or the host is out of memory"
+         while the guest ran, or the host is out of memory; to replace such a file, rename the new \
+         one over it"
     )]
     Memory(u8),
+    /// A device could not reach guest memory.
+    #[error(
+        "a virtio device could not reach the guest's memory: a file that backs it (kernel or initrd) \
+         was cut off while the guest ran; to replace such a file, rename the new one over it"
+    )]
+    DeviceMemory,
     /// KVM_RUN failed otherwise.
     #[error("vCPU {0} cannot run: {1}")]
     Run(u8, #[source] kvm_ioctls::Error),
     /// A bug: a thread panicked; its message is on stderr.
     #[error("vCPU {0}'s thread panicked: this is a bug in duplex")]
     Panicked(u8),
+    /// A bug: a thread that works for a device panicked; its message is on stderr.
+    #[error("the thread of a virtio device panicked: this is a bug in duplex")]
+    DevicePanicked,
     /// The event loop failed.
     #[error("the event loop failed: {0}")]
     EventLoop(String),

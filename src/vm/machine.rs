@@ -30,6 +30,7 @@ use super::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use super::end::{End, EndSlot, Failure};
 use super::irq::{self, Line};
 use super::layout::{self, Ports, VirtioSlot};
+use super::lost_memory::LostMemory;
 use super::output::{GuestOutput, Output};
 use super::vcpu::{Shared, Vcpu};
 use super::{kvm, memory};
@@ -78,6 +79,7 @@ pub struct Machine {
     _vm: VmFd,
     shared: Arc<Shared>,
     virtio: Transports,
+    lost_memory: LostMemory,
     /// The serial port, if there is one.
     pub serial: Option<SerialLine>,
     /// How kernel and initrd came into memory.
@@ -102,6 +104,8 @@ impl Machine {
 
         // (2) Memory.
         let memory = memory::allocate(plan.memory)?;
+        let lost_memory = LostMemory::watch(&memory)
+            .map_err(|error| Error::Resources("means to watch guest memory", error))?;
         recorder.reached(Phase::Memory);
         let with_serial = output.is_some();
         let slots: Vec<VirtioSlot> = layout::virtio_slots().take(virtio.len()).collect();
@@ -135,7 +139,7 @@ impl Machine {
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
         let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
-        Ok(Machine { vcpus, _vm: vm, shared, virtio, serial, loaded })
+        Ok(Machine { vcpus, _vm: vm, shared, virtio, lost_memory, serial, loaded })
     }
 
     /// Puts one more device on the bus, on ports that the layout leaves free.
@@ -177,6 +181,11 @@ impl Machine {
         self.virtio.stop();
     }
 
+    /// How its vCPUs are controlled.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.shared.control
+    }
+
     /// Where the end is declared.
     pub fn end(&self) -> &EndSlot {
         &self.shared.end
@@ -185,6 +194,15 @@ impl Machine {
     /// The same, for another thread to declare an end.
     pub fn end_handle(&self) -> Arc<EndSlot> {
         self.shared.end.clone()
+    }
+
+    /// What becomes readable when the machine cannot go on for another reason than a vCPU's, and the
+    /// reason.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&EventFd, fn() -> Failure)> {
+        let panicked = self.virtio.0.iter().map(|transport| transport.interrupt().abandoned());
+        let panicked = panicked.map(|fd| (fd, (|| Failure::DevicePanicked) as fn() -> Failure));
+        let lost = (self.lost_memory.announced(), (|| Failure::DeviceMemory) as fn() -> Failure);
+        panicked.chain([lost])
     }
 
     /// How many accesses found neither memory nor a device.

@@ -24,17 +24,32 @@ const LOW_WATER: usize = 16 << 10;
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
-    /// The guest that is throttled now.
-    throttled: Option<Arc<Control>>,
+    /// Whose output it is.
+    guest: Option<Arc<Control>>,
+    /// Whether that guest is throttled now.
+    full: bool,
     /// The writer is between taking bytes and having written them.
     writing: bool,
     /// No more bytes will come.
     closed: bool,
 }
 
+impl Queue {
+    /// Throttles the guest, or lets it go on.
+    fn set_full(&mut self, full: bool) {
+        if full != self.full
+            && let Some(guest) = &self.guest
+        {
+            guest.throttle(full);
+        }
+        self.full = full;
+    }
+}
+
 struct Inner {
     queue: Mutex<Queue>,
     changed: Condvar,
+    room: EventFd,
     drained: EventFd,
 }
 
@@ -57,6 +72,7 @@ impl Output {
         let inner = Arc::new(Inner {
             queue: Mutex::default(),
             changed: Condvar::new(),
+            room: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
             drained: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
         });
         let output = Output(inner.clone());
@@ -66,7 +82,40 @@ impl Output {
 
     /// The end that a guest writes to.
     pub fn for_guest(&self, control: Arc<Control>) -> GuestOutput {
-        GuestOutput { output: self.clone(), control }
+        self.throttles(control);
+        GuestOutput(self.clone())
+    }
+
+    /// Says whose output this is from now on: that guest is throttled while the queue is full.
+    pub fn throttles(&self, guest: Arc<Control>) {
+        let mut queue = self.0.lock();
+        let full = queue.full;
+        queue.set_full(false);
+        queue.guest = Some(guest);
+        queue.set_full(full);
+    }
+
+    /// How many bytes can be put into the queue until it is full.
+    pub fn room(&self) -> usize {
+        HIGH_WATER.saturating_sub(self.0.lock().bytes.len())
+    }
+
+    /// Readable when there is room again after the queue was full.
+    pub fn has_room(&self) -> &EventFd {
+        &self.0.room
+    }
+
+    /// Puts bytes into the queue. Takes more than [`Output::room`] too: then it is for whoever
+    /// writes not to do so often.
+    pub fn put(&self, bytes: &[u8]) {
+        let mut queue = self.0.lock();
+        queue.bytes.extend_from_slice(bytes);
+        if queue.bytes.len() >= HIGH_WATER {
+            queue.set_full(true);
+        }
+        if !queue.writing {
+            self.0.changed.notify_all();
+        }
     }
 
     /// Says that no more bytes will come; then [`Output::drained`] becomes readable once all are
@@ -83,22 +132,11 @@ impl Output {
 }
 
 /// The guest's end of the output.
-pub struct GuestOutput {
-    output: Output,
-    control: Arc<Control>,
-}
+pub struct GuestOutput(Output);
 
 impl Write for GuestOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut queue = self.output.0.lock();
-        queue.bytes.extend_from_slice(bytes);
-        if queue.bytes.len() >= HIGH_WATER && queue.throttled.is_none() {
-            queue.throttled = Some(self.control.clone());
-            self.control.throttle(true);
-        }
-        if !queue.writing {
-            self.output.0.changed.notify_all();
-        }
+        self.0.put(bytes);
         Ok(bytes.len())
     }
 
@@ -154,10 +192,10 @@ fn write_all(inner: &Inner, mut file: File) {
         }
         batch.clear();
         let mut queue = inner.lock();
-        if queue.bytes.len() <= LOW_WATER
-            && let Some(control) = queue.throttled.take()
-        {
-            control.throttle(false);
+        if queue.full && queue.bytes.len() <= LOW_WATER {
+            queue.set_full(false);
+            // Only a wake-up: a full counter is one.
+            let _ = inner.room.write(1);
         }
     }
 }

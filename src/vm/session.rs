@@ -3,14 +3,14 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::AsFd;
+use vmm_sys_util::eventfd::EventFd;
 
 use super::boot::load::Loaded;
 use super::console::{Asked, Console};
@@ -18,6 +18,7 @@ use super::control::Threads;
 use super::end::{End, EndSlot, Failure};
 use super::halt::HaltWatch;
 use super::machine::{self, Machine, SerialLine};
+use super::output::Output;
 use super::watch::watch;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
@@ -46,6 +47,7 @@ impl Signals {
             Signal::SIGQUIT,
             Signal::SIGTSTP,
             Signal::SIGCONT,
+            Signal::SIGWINCH,
         ] {
             taken.add(signal);
         }
@@ -92,6 +94,7 @@ pub fn run(
     signals: &Signals,
     recorder: &Recorder,
 ) -> Result<Outcome, machine::Error> {
+    console.connect(machine.control());
     let threads = machine.start()?;
     if let Err(error) = event_loop(&machine, &threads, console, signals) {
         machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
@@ -106,19 +109,36 @@ pub fn run(
 /// Waits until all output was written; after a quit or signal only for a moment, and never beyond
 /// a further signal.
 pub fn finish(console: &Console, signals: &Signals, end: &End) {
-    let Some(output) = console.output() else { return };
-    output.close();
     let patience = match end {
         End::Quit | End::Signal(_) => PollTimeout::from(IMPATIENCE),
         _ => PollTimeout::NONE,
     };
+    console.outputs().for_each(Output::close);
+    for output in console.outputs() {
+        if !drained(output, signals, patience) {
+            break;
+        }
+    }
+}
+
+/// Waits until an output was written; `false`: no longer.
+fn drained(output: &Output, signals: &Signals, patience: PollTimeout) -> bool {
     // SAFETY: the eventfd lives in `output`, which is borrowed for longer than this call.
-    let drained = unsafe { std::os::fd::BorrowedFd::borrow_raw(output.drained().as_raw_fd()) };
-    let mut wait = [
-        PollFd::new(drained, PollFlags::POLLIN),
-        PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
-    ];
-    while let Err(nix::errno::Errno::EINTR) = poll(&mut wait, patience) {}
+    let drained = unsafe { BorrowedFd::borrow_raw(output.drained().as_raw_fd()) };
+    loop {
+        let mut wait = [
+            PollFd::new(drained, PollFlags::POLLIN),
+            PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut wait, patience) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(_) | Ok(0) => return false,
+            Ok(_) if wait.first().and_then(PollFd::any) == Some(true) => return true,
+            // That a window has changed ends nothing.
+            Ok(_) if signals.next().is_none_or(|signal| signal == Signal::SIGWINCH) => {}
+            Ok(_) => return false,
+        }
+    }
 }
 
 fn event_loop(
@@ -131,6 +151,9 @@ fn event_loop(
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
     let end = machine.end();
     manager.add_subscriber(Box::new(EndWatch { end, finished: finished.clone() }));
+    for (fd, failure) in machine.failures() {
+        manager.add_subscriber(Box::new(FailureWatch { fd, failure, end }));
+    }
     manager.add_subscriber(Box::new(ConsoleEvents {
         console,
         serial: machine.serial.as_ref(),
@@ -165,6 +188,25 @@ impl MutEventSubscriber for EndWatch<'_> {
     }
 }
 
+/// Declares the end when something failed that no vCPU would notice.
+struct FailureWatch<'a> {
+    fd: &'a EventFd,
+    failure: fn() -> Failure,
+    end: &'a EndSlot,
+}
+
+impl MutEventSubscriber for FailureWatch<'_> {
+    fn init(&mut self, ops: &mut EventOps) {
+        watch(ops, self.fd.as_raw_fd());
+    }
+
+    fn process(&mut self, _events: Events, _ops: &mut EventOps) {
+        // So that the loop comes to its end, which was declared first perhaps.
+        let _ = self.fd.read();
+        self.end.declare(End::Failed((self.failure)()));
+    }
+}
+
 /// Console input and the signals, which change who owns the terminal.
 struct ConsoleEvents<'a> {
     console: &'a mut Console,
@@ -179,9 +221,9 @@ impl ConsoleEvents<'_> {
     /// Feeds the guest, reads what needs no waiting, and waits for stdin exactly while more can be
     /// taken.
     fn pump(&mut self, ops: &mut EventOps) {
-        let (Some(input), Some(serial)) = (self.console.input(), self.serial) else { return };
+        let Some((input, line)) = self.console.input_and_line(self.serial) else { return };
         loop {
-            input.feed(&serial.port);
+            input.feed(line);
             if input.is_pollable() || !input.wants_more() {
                 break;
             }
@@ -211,7 +253,9 @@ impl ConsoleEvents<'_> {
                 if let Some(input) = self.console.input() {
                     input.resume();
                 }
+                self.console.measure_window();
             }
+            Signal::SIGWINCH => self.console.measure_window(),
             other => self.end.declare(End::Signal(other as i32)),
         }
     }
@@ -220,8 +264,8 @@ impl ConsoleEvents<'_> {
 impl MutEventSubscriber for ConsoleEvents<'_> {
     fn init(&mut self, ops: &mut EventOps) {
         watch(ops, self.signals.fd.as_raw_fd());
-        if let Some(serial) = self.serial {
-            watch(ops, serial.room.as_raw_fd());
+        if let Some(line) = self.console.line(self.serial) {
+            watch(ops, line.room().as_raw_fd());
         }
         self.pump(ops);
     }
@@ -231,11 +275,11 @@ impl MutEventSubscriber for ConsoleEvents<'_> {
             while let Some(signal) = self.signals.next() {
                 self.signal(signal);
             }
-        } else if let Some(serial) = self.serial
-            && events.fd() == serial.room.as_raw_fd()
+        } else if let Some(line) = self.console.line(self.serial)
+            && events.fd() == line.room().as_raw_fd()
         {
             // Only a wake-up: how often it was rung does not matter.
-            let _ = serial.room.read();
+            let _ = line.room().read();
         } else if let Some(input) = self.console.input()
             && input.read() == Asked::Quit
         {

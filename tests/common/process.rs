@@ -15,7 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// How long a process may say nothing, or take to end. The machine may be slow and busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a late process has to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 

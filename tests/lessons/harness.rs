@@ -13,6 +13,7 @@ use duplex::trace::exits::ExitCounts;
 use duplex::vm::boot::plan::{Entry, Piece, Plan};
 use duplex::vm::console::Console;
 use duplex::vm::control::Threads;
+use duplex::vm::devices::virtio::VirtioDevice;
 use duplex::vm::devices::{Action, PortDevice};
 use duplex::vm::end::End;
 use duplex::vm::kvm;
@@ -77,6 +78,7 @@ pub(crate) struct Guest {
     serial: Option<(OwnedFd, OwnedFd)>,
     read_serial: bool,
     stop_after: Option<Duration>,
+    devices: Vec<Box<dyn VirtioDevice>>,
 }
 
 /// What a guest did.
@@ -98,6 +100,7 @@ impl Guest {
             serial: None,
             read_serial: false,
             stop_after: None,
+            devices: Vec::new(),
         }
     }
 
@@ -107,6 +110,12 @@ impl Guest {
 
     pub(crate) fn memory(self, memory: u64) -> Guest {
         Guest { memory, ..self }
+    }
+
+    /// With a virtio device, in the next slot.
+    pub(crate) fn device(mut self, device: Box<dyn VirtioDevice>) -> Guest {
+        self.devices.push(device);
+        self
     }
 
     /// With a serial port whose output is read.
@@ -146,15 +155,16 @@ impl Guest {
         }
     }
 
-    fn build(&self, output: Option<&Output>) -> Option<(Machine, Arc<Record>)> {
+    fn build(&mut self, output: Option<&Output>) -> Option<(Machine, Arc<Record>)> {
         if !has_kvm() {
             return None;
         }
         let cpus = self.cpus.to_string().parse().unwrap();
         let recorder = Arc::new(Recorder::start_now());
         let device = Path::new(kvm::DEVICE);
-        let mut machine = Machine::build(device, &self.plan(), cpus, Vec::new(), output, recorder)
-            .expect("machine");
+        let devices = std::mem::take(&mut self.devices);
+        let mut machine =
+            Machine::build(device, &self.plan(), cpus, devices, output, recorder).expect("machine");
         let record = Arc::default();
         machine.insert_device(PROBE, Probe(Arc::clone(&record)));
         Some((machine, record))
@@ -186,7 +196,7 @@ impl Guest {
     }
 
     /// Starts it without an event loop; `None` where there is no KVM.
-    pub(crate) fn start(self) -> Option<Started> {
+    pub(crate) fn start(mut self) -> Option<Started> {
         let (mut machine, record) = self.build(None)?;
         let threads = machine.start().unwrap();
         Some(Started { _machine: machine, threads, record })

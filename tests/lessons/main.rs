@@ -5,9 +5,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod devices;
 mod ends;
 mod guest_code;
 mod harness;
+mod hostile_disk;
 mod modes;
 mod processors;
 mod serial;

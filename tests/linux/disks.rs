@@ -14,7 +14,7 @@ use crate::kernels::Kernel;
 
 const MIB: u64 = 1 << 20;
 
-fn sha256(path: &Path) -> String {
+pub(crate) fn sha256(path: &Path) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(fs::read(path).unwrap()) {
         write!(text, "{byte:02x}").unwrap();

@@ -2,14 +2,21 @@
 //! proven by what its init prints.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod balloon;
 #[path = "../common/mod.rs"]
 mod common;
 mod console;
+mod debian_root;
 mod disks;
 mod ends;
+mod file_systems;
+mod fio;
 mod guest;
 mod kernels;
 mod networks;
+mod power_cut;
+mod sockets;
+mod tools;
 
 use common::terminal::Terminal;
 use common::{soak, testbed};

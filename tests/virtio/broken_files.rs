@@ -5,13 +5,14 @@ use std::path::Path;
 
 use duplex::vm::devices::virtio::block::Block;
 use duplex::vm::devices::virtio::block::backing::Backing;
+use duplex::vm::memory::map_file;
 use duplex::workload::Disk;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::disk::{ALL, Data, ENGINES, FLUSH, IN, IOERR, OK, OUT, device, image};
-use crate::driver::{Driver, NEEDS_RESET};
+use crate::disk::{ALL, Data, ENGINES, FLUSH, IN, IOERR, OK, OUT, device, image, place};
+use crate::driver::{ARENA, Driver, NEEDS_RESET, WRITE, desc};
 
 #[test]
 fn a_file_that_is_cut_off_gives_errors_where_it_ended() {
@@ -30,6 +31,31 @@ fn a_file_that_is_cut_off_gives_errors_where_it_ended() {
         // A write makes it grow again, within the disk.
         assert_eq!(driver.status_of(OUT, 0, Data::Out(&[1; 512])), OK);
         assert_eq!(driver.status_of(IN, 0, Data::In(512)), OK);
+        assert_eq!(driver.status() & NEEDS_RESET, 0);
+    }
+}
+
+#[test]
+fn a_buffer_in_a_page_that_was_cut_off_fails_its_request_alone() {
+    for engine in ENGINES {
+        let image = image(1 << 20);
+        let mut driver = Driver::ready(device(&image.disk(engine)), ALL, 8);
+        // As kernel and initrd are: the guest's memory is a file.
+        let kernel = tempfile::tempfile().unwrap();
+        kernel.set_len(0x4000).unwrap();
+        let gone = ARENA + (8 << 20);
+        map_file(&driver.memory, gone, &kernel, 0, 0x4000).unwrap();
+        let mut status = |kind, flags| {
+            let mut chain = driver.prepare(0, kind, 0, Data::None);
+            chain.insert(1, desc(gone, 0x4000, flags, 0));
+            driver.send(0, 0, &chain);
+            driver.wait_used(0);
+            driver.get::<u8>(place(0).1)
+        };
+        assert_eq!(status(OUT, 0), OK);
+        kernel.set_len(0).unwrap();
+        assert_eq!((status(OUT, 0), status(IN, WRITE)), (IOERR, IOERR));
+        assert_eq!(driver.status_of(OUT, 0, Data::Out(&[1; 512])), OK);
         assert_eq!(driver.status() & NEEDS_RESET, 0);
     }
 }

@@ -181,6 +181,13 @@ impl Driver {
         self.write(reg::VIRTIO_MMIO_QUEUE_READY, 1);
     }
 
+    /// Takes a queue away from the device, and sees that it is gone (section 4.2.2.2).
+    pub(crate) fn take_away(&self, queue: u32) {
+        self.write(reg::VIRTIO_MMIO_QUEUE_SEL, queue);
+        self.write(reg::VIRTIO_MMIO_QUEUE_READY, 0);
+        assert_eq!(self.read(reg::VIRTIO_MMIO_QUEUE_READY), 0);
+    }
+
     pub(crate) fn put<T: vm_memory::ByteValued>(&self, gpa: u64, value: T) {
         self.memory.write_obj(value, GuestAddress(gpa)).unwrap();
     }

@@ -9,7 +9,7 @@ use duplex::workload::Disk;
 use vm_memory::{Bytes, GuestAddress};
 
 use crate::disk::{ALL, Data, ENGINES, FLUSH, IN, OK, OUT, STRIDE, device, image};
-use crate::driver::{ARENA, Driver, NEXT, desc};
+use crate::driver::{ARENA, Driver, NEEDS_RESET, NEXT, desc};
 
 /// Makes requests available in all descriptors of a queue of 64: 21 of them.
 fn fill(driver: &mut Driver) {
@@ -62,6 +62,26 @@ fn a_reset_with_requests_in_hand_ends_them_all() {
             assert_eq!(driver.status_of(IN, 0, Data::In(512)), OK);
             driver.start(ALL, 64);
         }
+    }
+}
+
+#[test]
+fn a_queue_that_was_taken_away_is_left_alone_until_the_next_reset() {
+    for engine in ENGINES {
+        let image = image(4 << 20);
+        let disk = Disk { queues: 2, ..image.disk(engine) };
+        let mut driver = Driver::ready(device(&disk), ALL, 64);
+        fill(&mut driver);
+        driver.take_away(0);
+        let after = snapshot(&driver);
+        assert_eq!(driver.status() & NEEDS_RESET, NEEDS_RESET);
+        fill(&mut driver);
+        // A working device would be at it by now.
+        std::thread::sleep(Duration::from_millis(20));
+        let used = |bytes: &[u8]| bytes[bytes.len() - 0x1_0000..].to_vec();
+        assert!(used(&snapshot(&driver)) == used(&after), "something was given back");
+        driver.start(ALL, 64);
+        assert_eq!(driver.status_of(IN, 0, Data::In(512)), OK);
     }
 }
 

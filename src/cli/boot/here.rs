@@ -28,12 +28,14 @@ pub(super) fn run(
     let recorder = Arc::new(recorder);
     // Before any thread is started: the signals stay blocked in all of them.
     let signals = Signals::take()?;
-    let mut console = Console::open(&boot.serial)?;
+    let mut console = Console::open(&boot.serial, &boot.hvc)?;
+    // Kept from one start to the next: programs on the host may connect at any moment.
+    let vsock = devices::open_vsock(boot)?;
     let outcome = loop {
         let device = Path::new(kvm::DEVICE);
-        let output = console.output();
-        let virtio = devices::build(boot, disks)?;
-        let machine = Machine::build(device, &plan, boot.cpus, virtio, output, recorder.clone())?;
+        let serial = console.serial();
+        let virtio = devices::build(boot, &plan, disks, vsock.as_ref(), console.hvc())?;
+        let machine = Machine::build(device, &plan, boot.cpus, virtio, serial, recorder.clone())?;
         let outcome = session::run(machine, &mut console, &signals, &recorder)?;
         if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {
             break outcome;

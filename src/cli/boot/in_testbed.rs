@@ -43,12 +43,17 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     if let Some(net) = boot.nets.first() {
         return Err(no_network(net, reason).into());
     }
+    if let Some(vsock) = &boot.vsock {
+        return Err(out_of_reach(&vsock.path).into());
+    }
     say(format_args!("booting in the testbed ({reason})"));
     let mut session = session(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
-    if let Serial::Path(path) = &boot.serial {
-        session.writable.push(path.clone());
+    for console in [&boot.serial, &boot.hvc] {
+        if let Serial::Path(path) = console {
+            session.writable.push(path.clone());
+        }
     }
     for disk in &boot.disks {
         check_is_no_device(&disk.path)?;
@@ -79,6 +84,15 @@ fn check_is_file(initrd: &Path) -> Result<(), String> {
     }
     let name = initrd.display();
     Err(format!("initrd {name}: it is a pipe, which the testbed cannot read: write it to a file"))
+}
+
+/// A Unix socket leads nowhere but to programs of the same machine.
+fn out_of_reach(path: &Path) -> String {
+    format!(
+        "--vsock path={}: this boot is in the testbed, where no program of this host could connect \
+         to it: run duplex and those programs there together, with `duplex testbed run`",
+        path.display()
+    )
 }
 
 /// The testbed has other devices than this host.
@@ -113,10 +127,12 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     option("--cmdline", boot.cmdline.as_os_str().to_owned());
     option("--cpus", boot.cpus.count().to_string().into());
     option("--memory", boot.memory.to_string().into());
-    match &boot.serial {
-        Serial::Stdio => option("--serial", "stdio".into()),
-        Serial::Off => option("--serial", "off".into()),
-        Serial::Path(path) => option("--serial", path.clone().into()),
+    for (name, console) in [("--serial", &boot.serial), ("--hvc", &boot.hvc)] {
+        match console {
+            Serial::Stdio => option(name, "stdio".into()),
+            Serial::Off => option(name, "off".into()),
+            Serial::Path(path) => option(name, path.clone().into()),
+        }
     }
     for disk in &boot.disks {
         option("--disk", disk.to_argument());
@@ -132,6 +148,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if boot.rng {
         argv.push("--rng".into());
+    }
+    if boot.balloon {
+        argv.push("--balloon".into());
     }
     if args.json {
         argv.push("--json".into());

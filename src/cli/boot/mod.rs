@@ -17,7 +17,7 @@ use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
 use crate::workload::{
-    Boot, Cmdline, Cpus, Disk, MacAddress, MemorySize, Net, NetBackend, OnReboot, Serial,
+    Boot, Cmdline, Cpus, Disk, MacAddress, MemorySize, Net, NetBackend, OnReboot, Serial, Vsock,
 };
 
 mod devices;
@@ -44,6 +44,7 @@ Examples:
   duplex boot --cmdline 'console=ttyS0 quiet duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
   duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --hvc stdio --serial early.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
@@ -57,8 +58,8 @@ pub(super) struct Args {
     /// The initial RAM disk, in any form that the kernel knows
     #[arg(long, value_name = "PATH")]
     initrd: Option<PathBuf>,
-    /// The kernel command line [default: 'console=ttyS0 panic=-1', with 'quiet' for the demo guest,
-    /// 'panic=-1' if --serial off]
+    /// The kernel command line [default: 'console=ttyS0 panic=-1', with 'quiet' for the demo guest, and
+    /// the consoles that there are]
     #[arg(long, value_name = "STRING", value_parser = OsStringValueParser::new().try_map(Cmdline::try_from))]
     cmdline: Option<Cmdline>,
     /// How many vCPUs: 1 to 32
@@ -85,9 +86,26 @@ pub(super) struct Args {
     /// Give the guest a source of entropy
     #[arg(long)]
     rng: bool,
-    /// Where the serial console leads: stdio, off, or a file that its output is written to
-    #[arg(long, value_name = "stdio|off|PATH", default_value = "stdio")]
-    serial: Serial,
+    /// Sockets between guest and host. A program on the host connects to the Unix socket PATH, writes
+    /// "CONNECT <port>" and a newline, and reads "OK"; the guest's connections to port P of the host
+    /// (CID 2) lead to the Unix socket PATH_P. N is the guest's address [default: 3]
+    #[arg(
+        long,
+        value_name = "[cid=N,]path=PATH",
+        value_parser = OsStringValueParser::new().try_map(Vsock::try_from)
+    )]
+    vsock: Option<Vsock>,
+    /// Where the serial console leads: stdio, off, or a file that its output is written to [default:
+    /// stdio, or off if --hvc stdio]
+    #[arg(long, value_name = "stdio|off|PATH")]
+    serial: Option<Serial>,
+    /// Where hvc0 leads, the console that is a virtio device: its output costs an exit a buffer instead
+    /// of one a byte, and a terminal's size is the guest's. It is silent until the kernel has its driver
+    #[arg(long, value_name = "stdio|off|PATH", default_value = "off")]
+    hvc: Serial,
+    /// Give memory that the guest frees back to the host, by a balloon device
+    #[arg(long)]
+    balloon: bool,
     /// What a reset by the guest does
     #[arg(long, value_enum, value_name = "ACTION", default_value = "exit")]
     on_reboot: OnReboot,
@@ -122,17 +140,22 @@ enum BootError {
     #[error(transparent)]
     Disk(#[from] backing::Error),
     #[error(
-        "--serial {}: that is the file of the {}, which the console would overwrite: give another",
-        .0.display(), .1
+        "{0} {path}: that is the file of the {2}, which the console would overwrite: give another",
+        path = .1.display()
     )]
-    SerialOverwrites(PathBuf, &'static str),
+    ConsoleOverwrites(&'static str, PathBuf, &'static str),
+    #[error(
+        "--serial stdio and --hvc stdio: only one of them can have the terminal: give the other a file, \
+         or off"
+    )]
+    TwoConsoles,
 }
 
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     memory::check(args.memory, host::physical_address_bits())?;
     let boot = boot(args)?;
-    check_serial(&boot)?;
+    check_consoles(&boot)?;
     // Whatever is wrong with the files is said here, before any machine starts.
     let plan = plan(&boot)?;
     let disks = devices::open_disks(&boot)?;
@@ -153,16 +176,33 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
         Some(kernel) => (kernel.clone(), args.initrd.clone()),
         None => demo_guest(args.initrd.clone())?,
     };
+    let hvc = args.hvc.clone();
+    let serial = args.serial.clone().unwrap_or(match hvc {
+        Serial::Stdio => Serial::Off,
+        _ => Serial::Stdio,
+    });
     let cmdline = match &args.cmdline {
         Some(cmdline) => cmdline.clone(),
-        None if args.serial == Serial::Off => "panic=-1".parse()?,
-        None if args.kernel.is_none() => "console=ttyS0 panic=-1 quiet".parse()?,
-        None => "console=ttyS0 panic=-1".parse()?,
+        None => default_cmdline(&serial, &hvc, args.kernel.is_none()).parse()?,
     };
-    let serial = args.serial.clone();
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
-    let (disks, nets, rng) = (args.disks.clone(), nets(args), args.rng);
-    Ok(Boot { kernel, initrd, cmdline, cpus, memory, serial, on_reboot, disks, nets, rng })
+    let (disks, rng, vsock) = (args.disks.clone(), args.rng, args.vsock.clone());
+    let (nets, balloon) = (nets(args), args.balloon);
+    Ok(Boot {
+        kernel,
+        initrd,
+        cmdline,
+        cpus,
+        memory,
+        serial,
+        hvc,
+        on_reboot,
+        disks,
+        nets,
+        rng,
+        vsock,
+        balloon,
+    })
 }
 
 /// The network interfaces, each with its address.
@@ -176,22 +216,50 @@ fn nets(args: &Args) -> Vec<Net> {
     wanted.enumerate().map(with_address).collect()
 }
 
-/// Refuses to write the console over the files that the guest is made of.
-fn check_serial(boot: &Boot) -> Result<(), BootError> {
-    let Serial::Path(path) = &boot.serial else { return Ok(()) };
+/// The consoles that there are, the last of which is init's, and what a guest does when it crashes.
+fn default_cmdline(serial: &Serial, hvc: &Serial, is_demo: bool) -> String {
+    let mut words = Vec::new();
+    if *serial != Serial::Off {
+        words.push("console=ttyS0");
+    }
+    if *hvc != Serial::Off {
+        // First where the person is at the other one.
+        words.insert(if *serial == Serial::Stdio { 0 } else { words.len() }, "console=hvc0");
+    }
+    words.push("panic=-1");
+    if is_demo && words.len() > 1 {
+        words.push("quiet");
+    }
+    words.join(" ")
+}
+
+/// Refuses to write a console over the files that the guest is made of, and two of them into one place.
+fn check_consoles(boot: &Boot) -> Result<(), BootError> {
+    if boot.serial == Serial::Stdio && boot.hvc == Serial::Stdio {
+        return Err(BootError::TwoConsoles);
+    }
     let inode = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
-    let Some(serial) = inode(path) else { return Ok(()) };
-    let overwrites = |file: &Path| inode(file) == Some(serial);
-    let victim = if boot.disks.iter().any(|disk| overwrites(&disk.path)) {
-        "disk"
-    } else if overwrites(&boot.kernel) {
-        "kernel"
-    } else if boot.initrd.as_deref().is_some_and(overwrites) {
-        "initrd"
-    } else {
-        return Ok(());
-    };
-    Err(BootError::SerialOverwrites(path.clone(), victim))
+    for (option, console, other) in
+        [("--serial", &boot.serial, None), ("--hvc", &boot.hvc, Some(&boot.serial))]
+    {
+        let Serial::Path(path) = console else { continue };
+        // Two names of one file are found when it is there already.
+        let place = inode(path);
+        let is_at = |file: &Path| path == file || place.is_some() && inode(file) == place;
+        let victim = if boot.disks.iter().any(|disk| is_at(&disk.path)) {
+            "disk"
+        } else if is_at(&boot.kernel) {
+            "kernel"
+        } else if boot.initrd.as_deref().is_some_and(is_at) {
+            "initrd"
+        } else if matches!(other, Some(Serial::Path(serial)) if is_at(serial)) {
+            "serial console"
+        } else {
+            continue;
+        };
+        return Err(BootError::ConsoleOverwrites(option, path.clone(), victim));
+    }
+    Ok(())
 }
 
 /// The demo guest's kernel, and its initrd unless another was given.

@@ -15,7 +15,7 @@ use super::control::Channel;
 use super::error::Error;
 use super::files::{self, NamedFile};
 use super::lasting::find_lasting;
-use super::launch::{Ground, Lifetime, launch};
+use super::launch::{Ground, Lifetime, boot, launch};
 use super::model::{Clock, Outcome, Session};
 use super::poll::Poll;
 use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, StreamKind};
@@ -62,6 +62,16 @@ fn run_once(
     from_image: bool,
 ) -> Result<Outcome, Error> {
     let progress = Progress::new("testbed");
+    boot(&progress, || boot_and_run(state, session, files, from_image, &progress))
+}
+
+fn boot_and_run(
+    state: &StateDirectory,
+    session: &Session,
+    files: &[NamedFile],
+    from_image: bool,
+    progress: &Progress,
+) -> Result<Outcome, Error> {
     let instance = state.create(Name::Once)?;
     // The name is random and new.
     let instance = instance.ok_or_else(|| Error::Connection(ErrorKind::AlreadyExists.into()))?;
@@ -72,7 +82,7 @@ fn run_once(
         Ok(Ground::Export)
     };
     let ground = ground.inspect_err(|_| instance.remove())?;
-    let launched = launch(instance, &session.machine, Lifetime::Ephemeral, ground, &progress)?;
+    let launched = launch(instance, &session.machine, Lifetime::Ephemeral, ground, progress)?;
     progress.step("the machine boots");
     let client = Client { channel: &launched.channel, session, files, from_image };
     let outcome = client.run(Some(progress));
@@ -108,10 +118,12 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    fn run(&self, progress: Option<Progress>) -> Result<Outcome, Error> {
+    fn run(&self, progress: Option<&Progress>) -> Result<Outcome, Error> {
         let (exports, port) = self.attach()?;
         // The spinner must be gone before the command says something.
-        drop(progress);
+        if let Some(progress) = progress {
+            progress.clear();
+        }
         let mut port = File::from(port);
         greet(&mut port, self.channel)?;
         let streams = CallersStreams::take().map_err(Error::Connection)?;
@@ -136,6 +148,7 @@ impl Client<'_> {
             }
             Some((Answer::NoExport(reason), _)) => Err(Error::NoExport(reason)),
             Some((Answer::Died(reason), _)) => Err(Error::Start { reason }),
+            Some((Answer::Hung(reason), _)) => Err(Error::Hung(reason)),
             Some((Answer::Refused(reason), _)) => Err(Error::Surroundings(reason)),
             Some(_) => Err(Error::Connection(ErrorKind::InvalidData.into())),
             None => Err(Error::Lost("its keeper has ended".into())),

@@ -23,7 +23,7 @@ use crate::testbed::state;
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How long the machine may be silent before it is up: that takes 5 s on an idle host.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// How long a machine that is up may give no sign of life. PID 1 there gives one every [`PULSE`], on a
 /// busy host somewhat later.
@@ -120,7 +120,7 @@ impl Keeper {
                 State::Starting(_) => {
                     let silence = PATIENCE.as_secs();
                     let reason = format!("the machine has said nothing for {silence} s");
-                    self.stop(Answer::Died(reason));
+                    self.stop(Answer::Hung(reason));
                 }
                 State::Up(_) => {
                     let silence = self.heard.elapsed().as_secs();

@@ -173,6 +173,12 @@ impl Plan {
             .transpose()?;
         Ok(Plan { kernel: file, pieces, written, entry, setup_header, initrd, cmdline, memory })
     }
+
+    /// Where pages of kernel and initrd may be mapped from their files.
+    pub fn mapped(&self) -> Vec<Range> {
+        let pieces = self.pieces.iter().filter_map(|piece| Range::sized(piece.gpa, piece.size));
+        pieces.chain(self.initrd.as_ref().map(|initrd| initrd.gpa)).collect()
+    }
 }
 
 /// Adds the words by which Linux finds virtio devices without ACPI (its option

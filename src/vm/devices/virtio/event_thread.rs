@@ -1,9 +1,11 @@
 //! A thread with an event loop that devices hand their work to. One serves all devices; a disk has
 //! its own.
 //!
-//! What runs here must not block: it would keep every other device of the thread waiting.
+//! What runs here must not block: it would keep every other device of the thread waiting. A panic of one
+//! worker ends the thread and the machine (`queue.rs`, at its end).
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -100,7 +102,11 @@ fn run(mut manager: EventManager<Box<dyn Worker>>, ended: &AtomicBool) {
         match manager.run() {
             Ok(_) => {}
             Err(Error::Epoll(errno)) if errno.errno() == libc::EINTR => {}
-            Err(error) => return log::warn!("virtio: an event loop failed: {error}"),
+            // A bug, as a panic is, and dealt with as one.
+            Err(error) => {
+                log::error!("virtio: an event loop failed: {error}");
+                resume_unwind(Box::new(error));
+            }
         }
     }
 }

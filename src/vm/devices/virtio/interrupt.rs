@@ -15,6 +15,7 @@ pub struct Interrupt {
     status: AtomicU32,
     generation: AtomicU32,
     needs_reset: AtomicBool,
+    abandoned: EventFd,
 }
 
 impl Interrupt {
@@ -28,6 +29,7 @@ impl Interrupt {
             status: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             needs_reset: AtomicBool::new(false),
+            abandoned: EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?,
         })
     }
 
@@ -53,7 +55,18 @@ impl Interrupt {
         self.raise(VIRTIO_MMIO_INT_CONFIG);
     }
 
-    /// Whether it is.
+    /// The device's work ended by a panic: a driver would wait for ever, so the machine must end.
+    pub fn abandon(&self) {
+        // Fails only where the counter is full, and then it was said.
+        let _ = self.abandoned.write(1);
+    }
+
+    /// Becomes readable when the device's work has ended so.
+    pub fn abandoned(&self) -> &EventFd {
+        &self.abandoned
+    }
+
+    /// Whether the device needs a reset.
     pub fn is_reset_needed(&self) -> bool {
         self.needs_reset.load(Ordering::Acquire)
     }

@@ -99,6 +99,10 @@ impl Transport {
                 }
             }
             Effect::Reset => self.reset(&mut state),
+            Effect::Stop => {
+                state.device.reset();
+                self.interrupt.needs_reset();
+            }
             Effect::Activate => {
                 if let Err(error) = self.activate(&mut state) {
                     log::debug!("virtio: a device cannot start: {error}");

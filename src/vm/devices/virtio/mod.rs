@@ -9,10 +9,12 @@
 //! | `event_thread` | where devices do their work |
 //! | `rate`, `throttle` | token buckets, and a timer that says when there are tokens again |
 //! | `iovecs` | guest memory as the host's system calls take it |
-//! | `block`, `net`, `rng` | the devices |
+//! | `block`, `net`, `rng`, `vsock`, `console`, `balloon` | the devices |
 
+pub mod balloon;
 pub mod block;
 pub mod chain;
+pub mod console;
 pub mod event_thread;
 pub mod interrupt;
 mod iovecs;
@@ -23,6 +25,7 @@ pub mod rate;
 mod registers;
 pub mod rng;
 pub mod throttle;
+pub mod vsock;
 
 use std::io;
 use std::sync::Arc;

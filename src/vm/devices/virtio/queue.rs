@@ -60,6 +60,9 @@ pub enum QueueError {
     /// A table although the driver did not accept the feature.
     #[error("the chain at {0} has an indirect table, which was not negotiated")]
     IndirectNotNegotiated(u16),
+    /// Not the driver's doing: the machine is about to end.
+    #[error("a file that the guest's memory is mapped from was cut off")]
+    MemoryLost,
     /// What the device must answer has no place in the chain.
     #[error("the chain at {0} has no room for the answer")]
     NoRoom(u16),
@@ -251,5 +254,15 @@ impl Virtqueue {
     pub fn broken(&self, error: &QueueError) {
         log::debug!("virtio: queue {} is broken: {error}", self.index);
         self.interrupt.needs_reset();
+    }
+}
+
+impl Drop for Virtqueue {
+    /// A worker that panics is dropped with its queues while its thread unwinds, and so are all others
+    /// that the thread worked for.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.interrupt.abandon();
+        }
     }
 }

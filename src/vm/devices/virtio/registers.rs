@@ -37,6 +37,8 @@ pub(super) enum Effect {
     Reset,
     /// Buffers are available in this queue.
     Notify(u16),
+    /// The driver takes a queue away from the device while it works.
+    Stop,
 }
 
 /// One queue's registers.
@@ -133,6 +135,9 @@ impl Registers {
                 };
             }
             reg::VIRTIO_MMIO_STATUS => return self.set_status(value),
+            reg::VIRTIO_MMIO_QUEUE_READY if self.is(VIRTIO_CONFIG_S_DRIVER_OK) => {
+                return self.take_queue_away(value);
+            }
             _ => self.set_up_queue(offset, value),
         }
         Effect::None
@@ -177,6 +182,20 @@ impl Registers {
             reg::VIRTIO_MMIO_QUEUE_USED_LOW => set_low(&mut rings.used, value),
             reg::VIRTIO_MMIO_QUEUE_USED_HIGH => set_high(&mut rings.used, value),
             _ => {}
+        }
+    }
+
+    /// A driver stops using a queue by writing zero to QueueReady and reading that back (section
+    /// 4.2.2.2); the device must not touch the queue from then on. Without VIRTIO_F_RING_RESET no queue
+    /// comes back before the device is reset, so the device stops as a whole.
+    fn take_queue_away(&mut self, value: u32) -> Effect {
+        let selected = usize::try_from(self.queue_sel).ok();
+        match selected.and_then(|index| self.queues.get_mut(index)) {
+            Some(queue) if queue.ready && value & 1 == 0 => {
+                queue.ready = false;
+                Effect::Stop
+            }
+            _ => Effect::None,
         }
     }
 

@@ -137,8 +137,28 @@ fn queues_are_set_up_between_features_ok_and_driver_ok() {
     assert_eq!(good.queues()[1].rings.size, 64);
     assert_eq!(good.read(reg::VIRTIO_MMIO_QUEUE_READY), 1);
     status(&mut good, A | D | F | K);
-    good.write(reg::VIRTIO_MMIO_QUEUE_READY, 0);
-    assert_eq!(good.read(reg::VIRTIO_MMIO_QUEUE_READY), 1);
+    good.write(reg::VIRTIO_MMIO_QUEUE_NUM, 2);
+    assert_eq!(good.queues()[1].rings.size, 64);
+}
+
+#[test]
+fn a_queue_is_taken_away_once_and_does_not_come_back() {
+    let mut registers = negotiated(VERSION_1);
+    registers.write(reg::VIRTIO_MMIO_QUEUE_SEL, 1);
+    registers.write(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    status(&mut registers, A | D | F | K);
+    let ready = |registers: &mut Registers, value| {
+        let effect = registers.write(reg::VIRTIO_MMIO_QUEUE_READY, value);
+        (effect, registers.read(reg::VIRTIO_MMIO_QUEUE_READY))
+    };
+    assert_eq!(ready(&mut registers, 1), (Effect::None, 1));
+    assert_eq!(ready(&mut registers, 0), (Effect::Stop, 0));
+    assert_eq!(ready(&mut registers, 0), (Effect::None, 0));
+    assert_eq!(ready(&mut registers, 1), (Effect::None, 0));
+    for other in [0, 2, u32::MAX] {
+        registers.write(reg::VIRTIO_MMIO_QUEUE_SEL, other);
+        assert_eq!(ready(&mut registers, 0), (Effect::None, 0));
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use event_manager::{EventOps, Events, MutEventSubscriber};
 use virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
+use vm_memory::GuestMemoryMmap;
 
 use super::backing::Backing;
 use super::engine::{Done, Engine, Operation};
@@ -18,6 +19,7 @@ use crate::vm::devices::virtio::chain::{self, Chain};
 use crate::vm::devices::virtio::event_thread::{Worker, watch};
 use crate::vm::devices::virtio::queue::{QueueError, Virtqueue, has};
 use crate::vm::devices::virtio::throttle::Throttle;
+use crate::vm::lost_memory;
 
 /// How often queues are served and completions taken before other events get their turn.
 const ROUNDS: u32 = 8;
@@ -225,8 +227,7 @@ impl QueueWork {
             let status = if filled { Status::Ok } else { Status::IoError };
             return self.answer(head, status_at, 0, status);
         }
-        submit(parts, self.place, number, slot);
-        Ok(())
+        submit(parts, self.place, number, slot, memory)
     }
 
     /// Deals with what became of a slot's operation: the next one, or the answer.
@@ -243,10 +244,7 @@ impl QueueWork {
         }
         let outcome = slot.advance(result);
         match outcome {
-            None => {
-                submit(&mut parts, self.place, number, slot);
-                Ok(())
-            }
+            None => submit(&mut parts, self.place, number, slot, self.queue.memory()),
             Some(status) => {
                 let (head, status_at, written) = (slot.head, slot.status_at, slot.written);
                 self.slots.give_back(number);
@@ -271,14 +269,24 @@ impl QueueWork {
     }
 }
 
-/// Has the host do a slot's next step.
-fn submit(parts: &mut Parts<'_>, place: u32, number: u32, slot: &Slot) {
+/// Has the host do a slot's next step, unless what it would write to the disk was lost.
+fn submit(
+    parts: &mut Parts<'_>,
+    place: u32,
+    number: u32,
+    slot: &Slot,
+    memory: &GuestMemoryMmap,
+) -> Result<(), QueueError> {
+    if lost_memory::is_lost(memory) {
+        return Err(QueueError::MemoryLost);
+    }
     let operation: Operation<'_> = slot.operation();
     *parts.in_hand += 1;
     // SAFETY: the slot is not touched until its operation is done, and never moves; the buffers are
     // guest memory, which the queue keeps mapped. The work is not dropped with operations in hand:
     // `stop` waits for them.
     unsafe { parts.engine.submit(place << 16 | number, operation) };
+    Ok(())
 }
 
 impl MutEventSubscriber for Work {
