@@ -2,8 +2,9 @@
 
 TARGET   := target/x86_64-unknown-linux-gnu
 DUPLEX   := $(TARGET)/release/duplex
-# Each is one of Debian's: the linker and C library that Rust links with, and the testbed's machine.
-PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs
+# Each is one of Debian's: the linker and C library that Rust links with, the testbed's machine, and
+# what networks are made and tested with.
+PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iperf3
 
 .PHONY: help demo test soak fuzz lint build packages guest-images tuned-kernel clean
 
@@ -20,7 +21,7 @@ soak: packages guest-images ## The long lists: a hundred boots, random kills, fu
 	@.ci/install mmdebstrap
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
-fuzz: ## Fuzz the loader, then virtio registers, a disk and sockets, for SECONDS each (default 600)
+fuzz: ## Fuzz the loader, then virtio registers, a disk, a network and sockets, for SECONDS each (default 600)
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
 	mkdir -p fuzz/corpus/kernel
 	RUSTC_BOOTSTRAP=1 cargo fuzz run kernel fuzz/corpus/kernel fuzz/seeds -- \
@@ -31,6 +32,10 @@ fuzz: ## Fuzz the loader, then virtio registers, a disk and sockets, for SECONDS
 	mkdir -p fuzz/corpus/virtio_blk
 	@# LeakSanitizer takes what glibc keeps for the exit of running threads for leaks.
 	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_blk fuzz/corpus/virtio_blk -- \
+		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
+		-detect_leaks=0
+	mkdir -p fuzz/corpus/virtio_net
+	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_net fuzz/corpus/virtio_net -- \
 		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
 		-detect_leaks=0
 	mkdir -p fuzz/corpus/virtio_vsock

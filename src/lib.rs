@@ -25,6 +25,7 @@
 //! | `instances` | guests that run, for other processes to find |
 //! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
+//! | `network` | bridges with taps and NAT, for guests |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
 
@@ -38,6 +39,7 @@ pub mod image;
 pub mod init;
 pub mod instances;
 pub mod isolate;
+pub mod network;
 pub mod random;
 pub mod session;
 pub mod standard_streams;

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod disk;
+mod net;
 mod vsock;
 
 pub use disk::{Disk, DiskEngine, DiskError};
+pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
 pub use vsock::{Vsock, VsockError};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.
@@ -41,6 +43,8 @@ pub struct Boot {
     pub on_reboot: OnReboot,
     /// Its disks, in order.
     pub disks: Vec<Disk>,
+    /// Its network interfaces, in order; none of them with [`NetBackend::None`].
+    pub nets: Vec<Net>,
     /// Whether it has a source of entropy.
     pub rng: bool,
     /// Its sockets to the host.

@@ -6,6 +6,8 @@
 mod disk;
 #[path = "../../tests/virtio/driver.rs"]
 mod driver;
+#[path = "../steps.rs"]
+mod steps;
 #[path = "../virtio.rs"]
 mod virtio;
 

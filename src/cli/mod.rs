@@ -15,6 +15,7 @@ mod boot;
 mod doctor;
 mod exec;
 mod instances;
+mod network;
 mod run;
 mod testbed;
 mod testbed_mode;
@@ -55,6 +56,7 @@ enum Command {
     Ps(instances::PsArgs),
     Stop(instances::StopArgs),
     Doctor(doctor::Args),
+    Network(network::Args),
     Testbed(testbed::Args),
     /// What another process has decided
     #[command(hide = true)]
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Ps(args) => instances::ps(&args),
         Command::Stop(args) => instances::stop(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
         Command::GuestSession => Ok(init::further_session()),

@@ -18,9 +18,9 @@ const INIT: &str = include_str!("../../guest-images/rootfs/init");
 const MARK: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mark"));
 const HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
-/// So that a crashing guest can tell, and that one with virtio devices has them; in this order, for some need
-/// those before them. What a kernel has built in is left out.
-const MODULES: [&str; 12] = [
+/// So that a crashing guest can tell, and that one with virtio devices has them; in this order, for
+/// some need those before them. What a kernel has built in is left out.
+const MODULES: [&str; 15] = [
     "pvpanic",
     "pvpanic_mmio",
     "virtio",
@@ -30,6 +30,9 @@ const MODULES: [&str; 12] = [
     "virtio_balloon",
     "virtio_blk",
     "virtio_rng",
+    "failover",
+    "net_failover",
+    "virtio_net",
     "vsock",
     "vmw_vsock_virtio_transport_common",
     "vmw_vsock_virtio_transport",
@@ -40,7 +43,8 @@ const ARCHIVE: &str = "initramfs.cpio";
 
 /// The demo guest's initramfs: busybox and `guest-images/rootfs/init`, which says what it does and how
 /// the kernel's command line chooses. With one of Debian's kernels it has the modules by which a
-/// crash of that kernel is reported and its disks are found; without (`None`) it is for kernels that need no modules.
+/// crash of that kernel is reported and its disks and networks are found; without (`None`) it is for
+/// kernels that need no modules.
 pub fn demo_initramfs<'a>(
     cache: &Cache,
     kernel: impl Into<Option<&'a DebianKernel>>,

@@ -10,13 +10,16 @@ mod network;
 mod processor;
 mod programs;
 mod tools;
+mod users;
 mod virtualization;
 
 pub use cgroups::cgroups;
 pub use check::{Check, State};
 pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
-pub use network::tun;
+pub use network::{machine_id, tun};
 pub use processor::physical_address_bits;
 pub(crate) use programs::find_program;
+pub use programs::installed_program;
 pub use tools::{Tool, tools};
+pub use users::{user_id, user_name};
 pub use virtualization::{Vendor, Virtualization, virtualization};

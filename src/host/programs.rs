@@ -33,6 +33,11 @@ pub(crate) fn find_program(name: &OsStr, search: Option<&OsStr>) -> io::Result<P
     Err(result.into())
 }
 
+/// A program of this host's: by its path, or along this process's `PATH`.
+pub fn installed_program(name: &str) -> Option<PathBuf> {
+    find_program(name.as_ref(), std::env::var_os("PATH").as_deref()).ok()
+}
+
 fn executable(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {

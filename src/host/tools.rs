@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::check::Check;
+use super::programs::installed_program;
 
 /// A program to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,23 +100,8 @@ impl Tool {
     }
 
     fn find(&self) -> Option<PathBuf> {
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let directories: Vec<PathBuf> = std::env::split_paths(&search).collect();
-        self.programs.iter().find_map(|program| {
-            if program.starts_with('/') {
-                return is_program(Path::new(program)).then(|| PathBuf::from(program));
-            }
-            directories
-                .iter()
-                .map(|directory| directory.join(program))
-                .find(|path| is_program(path))
-        })
+        self.programs.iter().find_map(|program| installed_program(program))
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
 /// The line in which a program tells its version.

@@ -45,6 +45,7 @@ pub(crate) fn soak() -> bool {
     std::env::var_os("DUPLEX_SOAK").is_some()
 }
 
+/// Whether there is a program of this name.
 pub(crate) fn find_program(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(name).exists())

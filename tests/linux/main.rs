@@ -13,6 +13,7 @@ mod file_systems;
 mod fio;
 mod guest;
 mod kernels;
+mod networks;
 mod power_cut;
 mod run;
 mod sockets;

@@ -5,12 +5,16 @@
 mod balloon;
 mod block_devices;
 mod broken_files;
+#[path = "../common/mod.rs"]
+mod common;
 mod console;
 mod disk;
 mod driver;
 mod entropy;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
+#[path = "../../fuzz/net.rs"]
+mod fuzz_net;
 #[path = "../../fuzz/mmio.rs"]
 mod fuzz_registers;
 #[path = "../../fuzz/vsock.rs"]
@@ -20,10 +24,16 @@ mod hostile_queues;
 mod hostile_registers;
 mod hostile_small;
 mod hostile_sockets;
+mod net;
+mod nic;
 mod queues;
 mod requests;
 mod resets;
 mod sockets;
+#[path = "../../fuzz/steps.rs"]
+mod steps;
+mod taps;
+mod user_network;
 
 use proptest::prelude::*;
 
@@ -32,6 +42,13 @@ proptest! {
     #[test]
     fn a_hostile_driver_hurts_only_itself(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
         fuzz::drive(&bytes);
+    }
+
+    #[test]
+    fn a_hostile_driver_of_a_network_hurts_only_itself(
+        bytes in proptest::collection::vec(any::<u8>(), 0..600),
+    ) {
+        fuzz_net::drive(&bytes);
     }
 
     /// The same for the registers alone.

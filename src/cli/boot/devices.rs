@@ -1,5 +1,5 @@
-//! The virtio devices that a boot asks for, in the order of their slots: disks, then the rest; and what
-//! they need of the host, which is opened before any machine starts.
+//! The virtio devices that a boot asks for, in the order of their slots: disks, networks, the rest; and
+//! what they need of the host, which is opened before any machine starts.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,17 +13,20 @@ use crate::vm::devices::virtio::block::backing::{self, Backing};
 use crate::vm::devices::virtio::console::Console;
 use crate::vm::devices::virtio::console::port::Port;
 use crate::vm::devices::virtio::event_thread::EventThread;
+use crate::vm::devices::virtio::net::link::Link;
+use crate::vm::devices::virtio::net::tap::Tap;
+use crate::vm::devices::virtio::net::{self, Settings, passt};
 use crate::vm::devices::virtio::rng::Rng;
 use crate::vm::devices::virtio::vsock::Vsock;
 use crate::vm::devices::virtio::vsock::front::Front;
 use crate::vm::devices::virtio::vsock::listener::Listener;
 use crate::vm::reclaim::Reclaim;
-use crate::workload::{Boot, Serial};
+use crate::workload::{Boot, MacAddress, Net, NetBackend, Serial};
 
 /// How many there are.
 pub(super) fn count(boot: &Boot) -> usize {
     let others = [boot.rng, boot.vsock.is_some(), boot.hvc != Serial::Off, boot.balloon];
-    boot.disks.len() + others.into_iter().filter(|there| *there).count()
+    boot.disks.len() + boot.nets.len() + others.into_iter().filter(|there| *there).count()
 }
 
 /// Opens and locks the disks' files.
@@ -49,6 +52,9 @@ pub(super) fn build(
     for (number, (disk, backing)) in boot.disks.iter().zip(backings).enumerate() {
         devices.push(Box::new(Block::new(disk, number, backing)?));
     }
+    for (number, net) in boot.nets.iter().enumerate() {
+        devices.push(Box::new(interface(net, number)?));
+    }
     if boot.rng || vsock.is_some() || hvc.is_some() {
         // Whose work takes no time shares a thread.
         let thread = Arc::new(EventThread::start("devices")?);
@@ -69,4 +75,29 @@ pub(super) fn build(
         devices.push(Box::new(Balloon::new(control, Reclaim::new(plan.mapped()), thread)));
     }
     Ok(devices)
+}
+
+/// Builds a network interface, its other end included.
+fn interface(net: &Net, number: usize) -> Result<net::Net, Box<dyn Error>> {
+    let (name, link, mtu): (String, Box<dyn Link>, u16) = match &net.backend {
+        NetBackend::Tap(name) => {
+            let tap = Tap::open(name, net.mtu)?;
+            let mtu = tap.mtu();
+            (format!("tap {name}"), Box::new(tap), mtu)
+        }
+        NetBackend::User => {
+            let (stream, mtu) = passt::start(net.mtu)?;
+            ("passt".into(), Box::new(stream), mtu)
+        }
+        NetBackend::None => return Err("--net none is no interface".into()),
+    };
+    let settings = Settings {
+        name,
+        mac: net.mac.unwrap_or_else(|| MacAddress::derived("", &net.backend, number)),
+        mtu,
+        bytes_per_second: net.bytes_per_second,
+        packets_per_second: net.packets_per_second,
+        offload: net.offload,
+    };
+    Ok(net::Net::new(settings, number, link)?)
 }

@@ -16,7 +16,9 @@ use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
-use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, OnReboot, Serial, Vsock};
+use crate::workload::{
+    Boot, Cmdline, Cpus, Disk, MacAddress, MemorySize, Net, NetBackend, OnReboot, Serial, Vsock,
+};
 
 mod devices;
 mod here;
@@ -43,6 +45,7 @@ Examples:
   duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
   duplex boot --kernel vmlinux --initrd rootfs.cpio --hvc stdio --serial early.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
+  duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
@@ -73,6 +76,12 @@ pub(super) struct Args {
         value_parser = OsStringValueParser::new().try_map(Disk::try_from)
     )]
     disks: Vec<Disk>,
+    /// A network interface, which the guest sees as eth0, eth1 and so on: on a tap of this host, or
+    /// (user) as this user has the network, by passt. Options: mac=ADDRESS; mtu=N; rate=SIZE and
+    /// pps=N (bytes and packets a second, each way); offload=on|off|rx|tx (which packets may have
+    /// checksums and segments left open). Can be given again
+    #[arg(long = "net", value_name = "tap=NAME|user|none[,OPTION]…")]
+    nets: Vec<Net>,
     /// Give the guest a source of entropy
     #[arg(long)]
     rng: bool,
@@ -177,7 +186,7 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     };
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
     let (disks, rng, vsock) = (args.disks.clone(), args.rng, args.vsock.clone());
-    let balloon = args.balloon;
+    let (nets, balloon) = (nets(args), args.balloon);
     Ok(Boot {
         kernel,
         initrd,
@@ -188,10 +197,22 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
         hvc,
         on_reboot,
         disks,
+        nets,
         rng,
         vsock,
         balloon,
     })
+}
+
+/// The network interfaces, each with its address.
+fn nets(args: &Args) -> Vec<Net> {
+    let host = host::machine_id();
+    let wanted = args.nets.iter().filter(|net| net.backend != NetBackend::None);
+    let with_address = |(number, net): (usize, &Net)| {
+        let mac = net.mac.unwrap_or_else(|| MacAddress::derived(&host, &net.backend, number));
+        Net { mac: Some(mac), ..net.clone() }
+    };
+    wanted.enumerate().map(with_address).collect()
 }
 
 /// The consoles that there are, the last of which is init's, and what a guest does when it crashes.

@@ -8,7 +8,8 @@
 //! | `queue`, `chain` | a virtqueue, and what the driver put into it, checked |
 //! | `event_thread` | where devices do their work |
 //! | `rate`, `throttle` | token buckets, and a timer that says when there are tokens again |
-//! | `block`, `rng`, `vsock`, `console`, `balloon` | the devices |
+//! | `iovecs` | guest memory as the host's system calls take it |
+//! | `block`, `net`, `rng`, `vsock`, `console`, `balloon` | the devices |
 
 pub mod balloon;
 pub mod block;
@@ -16,7 +17,9 @@ pub mod chain;
 pub mod console;
 pub mod event_thread;
 pub mod interrupt;
+mod iovecs;
 pub mod mmio;
+pub mod net;
 pub mod queue;
 pub mod rate;
 mod registers;

@@ -5,14 +5,12 @@
 //! | `backing` | the file: opened, measured, locked |
 //! | `config` | features and the configuration space |
 //! | `request` | what the driver asks for, as a value |
-//! | `iovecs` | guest memory as the host's system calls take it |
 //! | `engine`, `uring`, `threads` | how the host does it |
 //! | `slot`, `work` | requests in hand, queues, completions |
 
 pub mod backing;
 mod config;
 pub mod engine;
-mod iovecs;
 mod lock;
 mod request;
 mod slot;

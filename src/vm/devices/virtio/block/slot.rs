@@ -1,8 +1,8 @@
 //! Requests in hand: what the host was asked for, how far it is, and what comes next.
 
 use super::engine::Operation;
-use super::iovecs::IoVecs;
 use super::request::{Request, Status};
+use crate::vm::devices::virtio::iovecs::IoVecs;
 
 const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
 const ZERO: i32 = libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE;

@@ -6,7 +6,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use crate::vm::devices::virtio::chain::Buffer;
 
 /// The most that one system call takes (IOV_MAX).
-const MOST: usize = 1024;
+pub(super) const MOST: usize = 1024;
 
 /// The buffers of one request. Reused, so that no request allocates once the longest was seen.
 #[derive(Default)]
@@ -25,20 +25,67 @@ impl IoVecs {
     pub(super) fn fill(
         &mut self,
         memory: &GuestMemoryMmap,
-        buffers: impl Iterator<Item = Buffer>,
+        mut buffers: impl Iterator<Item = Buffer>,
     ) -> bool {
-        self.all.clear();
-        self.done = 0;
-        for buffer in buffers {
-            let Ok(length) = usize::try_from(buffer.len) else { return false };
-            // A buffer may go on from one region of memory into the next.
-            for slice in memory.get_slices(GuestAddress(buffer.gpa), length) {
-                let Ok(slice) = slice else { return false };
-                let base = slice.ptr_guard_mut().as_ptr().cast();
-                self.all.push(libc::iovec { iov_base: base, iov_len: slice.len() });
-            }
+        self.clear();
+        buffers.all(|buffer| self.add(memory, buffer))
+    }
+
+    /// Takes one more buffer. `false` where it is not guest memory, or not all of it.
+    pub(super) fn add(&mut self, memory: &GuestMemoryMmap, buffer: Buffer) -> bool {
+        let Ok(length) = usize::try_from(buffer.len) else { return false };
+        // A buffer may go on from one region of memory into the next.
+        for slice in memory.get_slices(GuestAddress(buffer.gpa), length) {
+            let Ok(slice) = slice else { return false };
+            let base = slice.ptr_guard_mut().as_ptr().cast();
+            self.all.push(libc::iovec { iov_base: base, iov_len: slice.len() });
         }
         true
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+        self.done = 0;
+    }
+
+    /// Takes bytes of the VMM's own, which must live until the system call is over.
+    pub(super) fn add_own(&mut self, bytes: &mut [u8]) {
+        self.all.push(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() });
+    }
+
+    /// Takes what others hold, but for its first `skip` bytes and what is behind the `len` after.
+    pub(super) fn extend<'a>(
+        &mut self,
+        others: impl IntoIterator<Item = &'a libc::iovec>,
+        mut skip: usize,
+        mut len: usize,
+    ) {
+        for other in others {
+            let skipped = skip.min(other.iov_len);
+            skip -= skipped;
+            let taken = len.min(other.iov_len - skipped);
+            len -= taken;
+            if taken > 0 {
+                let iov_base = other.iov_base.wrapping_byte_add(skipped);
+                self.all.push(libc::iovec { iov_base, iov_len: taken });
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[libc::iovec] {
+        &self.all
+    }
+
+    /// Forgets all but the first `count`.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.all.truncate(count);
+    }
+
+    /// Forgets the first `count`.
+    pub(super) fn remove_first(&mut self, count: usize) {
+        self.all.drain(..count.min(self.all.len()));
     }
 
     /// What is to be read or written next.

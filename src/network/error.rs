@@ -1,0 +1,67 @@
+//! Why a network for guests cannot be had.
+
+use std::io;
+
+use thiserror::Error;
+
+use super::subnet::Subnet;
+
+/// What went wrong, and what would mend it.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Only root may make interfaces.
+    #[error("networks take root (CAP_NET_ADMIN): sudo duplex network …, or give guests --net user")]
+    NotPermitted,
+    /// Not a name.
+    #[error(
+        "'{0}' is no name of a network: give 1 to 11 letters, digits, '-' or '_', beginning with a \
+         letter"
+    )]
+    Name(String),
+    /// Somebody else's interface.
+    #[error("there is an interface {0} that duplex did not make: give another name")]
+    NotOurs(String),
+    /// No such network.
+    #[error("there is no network {0}: 'duplex network ls' shows them")]
+    Missing(String),
+    /// It is there, but with other addresses.
+    #[error("network {0} has {1}: remove it first ('duplex network rm {0}'), or give another name")]
+    Other(String, Subnet),
+    /// An interface of this host has addresses of it.
+    #[error("{0} overlaps with {1} of interface {2}: give another with --subnet")]
+    Overlap(Subnet, Subnet, String),
+    /// All that would be tried.
+    #[error(
+        "every network from 10.87.0.0/24 to 10.87.255.0/24 overlaps with one of this host's: give one with --subnet"
+    )]
+    NoSubnet,
+    /// A VM has one of its taps.
+    #[error("network {0} is in use: end the VM on tap {1} first, or give --force")]
+    InUse(String, String),
+    /// No nft.
+    #[error("NAT needs nft, which is not installed: 'apt-get install nftables', or give --no-nat")]
+    NoNft,
+    /// It said no.
+    #[error("NAT: nft: {0}")]
+    Nft(String),
+    /// The kernel said no.
+    #[error("network {0}: cannot {1}: {2}")]
+    Refused(String, &'static str, #[source] io::Error),
+    /// No lock.
+    #[error("{0} cannot be locked: {1}")]
+    Lock(&'static str, #[source] io::Error),
+}
+
+impl Error {
+    /// Says what could not be done with a network.
+    pub(super) fn refused(
+        network: &str,
+        what: &'static str,
+    ) -> impl FnOnce(io::Error) -> Error + use<> {
+        let network = network.to_owned();
+        move |error| match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => Error::NotPermitted,
+            _ => Error::Refused(network, what, error),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Interfaces and their addresses, as far as networks for guests need them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::netlink::Netlink;
+use super::subnet::Subnet;
+
+/// The mark of all interfaces that are made here: their group, which they have from their first moment
+/// on ("du" in ASCII).
+pub(super) const GROUP: u32 = 0x6475;
+/// The alias of a bridge that is complete; one without is being made or removed, or was when that
+/// was interrupted.
+pub(super) const COMPLETE: &str = "duplex network";
+
+/// An interface of this host.
+#[derive(Clone, Debug)]
+pub(super) struct Interface {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) bridge: Option<u32>,
+    pub(super) is_bridge: bool,
+    pub(super) is_marked: bool,
+    pub(super) is_complete: bool,
+    /// Whether it has a carrier: for a tap, whether a VM has it open.
+    pub(super) has_carrier: bool,
+}
+
+impl Interface {
+    fn from(message: LinkMessage) -> Interface {
+        let mut interface = Interface {
+            index: message.header.index,
+            name: String::new(),
+            bridge: None,
+            is_bridge: false,
+            is_marked: false,
+            is_complete: false,
+            has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => interface.name = name,
+                LinkAttribute::Controller(index) => interface.bridge = Some(index),
+                LinkAttribute::Group(group) => interface.is_marked = group == GROUP,
+                LinkAttribute::IfAlias(alias) => interface.is_complete = alias == COMPLETE,
+                LinkAttribute::LinkInfo(infos) => {
+                    interface.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
+                }
+                _ => {}
+            }
+        }
+        interface
+    }
+}
+
+/// All interfaces.
+pub(super) fn all(netlink: &Netlink) -> io::Result<Vec<Interface>> {
+    let messages = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let links = messages.into_iter().filter_map(|message| match message {
+        RouteNetlinkMessage::NewLink(link) => Some(Interface::from(link)),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
+/// The IPv4 addresses of all interfaces: an interface's index, and its network.
+pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
+    let mut request = AddressMessage::default();
+    request.header.family = AddressFamily::Inet;
+    let messages = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
+    let mut addresses = Vec::new();
+    for message in messages {
+        let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+        for attribute in &message.attributes {
+            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                let subnet = Subnet::of_gateway(*address, message.header.prefix_len);
+                addresses.push((message.header.index, subnet));
+            }
+        }
+    }
+    Ok(addresses)
+}
+
+/// Makes a bridge with the mark.
+pub(super) fn make_bridge(netlink: &Netlink, name: &str) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.attributes.extend([
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Group(GROUP),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ]);
+    netlink.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Gives an interface its address.
+pub(super) fn add_address(netlink: &Netlink, index: u32, subnet: Subnet) -> io::Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = subnet.bits();
+    message.header.index = index;
+    let gateway: Ipv4Addr = subnet.gateway();
+    message.attributes.extend([
+        AddressAttribute::Local(gateway.into()),
+        AddressAttribute::Address(gateway.into()),
+        AddressAttribute::Broadcast(subnet.broadcast()),
+    ]);
+    netlink.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Changes an interface, and sets it up.
+pub(super) fn set_up(netlink: &Netlink, index: u32, changes: Vec<LinkAttribute>) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    link.attributes = changes;
+    netlink.request(RouteNetlinkMessage::SetLink(link), 0)
+}
+
+/// Says whether a bridge is complete.
+pub(super) fn set_complete(netlink: &Netlink, index: u32, complete: bool) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    let alias = if complete { COMPLETE } else { "" };
+    link.attributes.push(LinkAttribute::IfAlias(alias.to_owned()));
+    netlink.request(RouteNetlinkMessage::SetLink(link), 0)
+}
+
+/// Removes an interface.
+pub(super) fn remove(netlink: &Netlink, index: u32) -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    netlink.request(RouteNetlinkMessage::DelLink(link), 0)
+}

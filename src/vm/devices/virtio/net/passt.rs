@@ -1,0 +1,94 @@
+//! Starts passt, which lets a guest use the network as its user does: through sockets, without
+//! privileges. It ends when its socket is closed, however this process ends.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use nix::sys::wait::WaitStatus;
+use thiserror::Error;
+
+use super::stream::Stream;
+use crate::host;
+use crate::isolate::Program;
+
+const PROGRAM: &str = "passt";
+/// The number of the socket in passt, after its standard streams.
+const SOCKET: &str = "3";
+/// The MTU unless another is given: the largest that passt has, since each frame costs it as much.
+const MTU: u16 = 65520;
+
+/// Why there is no user networking.
+#[derive(Debug, Error)]
+pub enum PasstError {
+    /// No such program.
+    #[error("--net user needs passt, which is not installed: 'apt-get install passt'")]
+    Missing,
+    /// It cannot be started.
+    #[error("--net user: passt cannot be started: {0}")]
+    Start(#[from] io::Error),
+    /// It has looked at this host and wants something else.
+    #[error(
+        "--net user: passt finds no network to use here: {0}: it wants an interface that is up, with an address and a default route ('ip route' shows them)"
+    )]
+    NoRoute(String),
+    /// It said no for another reason.
+    #[error("--net user: passt has ended: {0}")]
+    Ended(String),
+}
+
+/// Starts it; returns the link to it and the MTU.
+///
+/// # Errors
+/// Why it has not started.
+pub fn start(mtu: Option<u16>) -> Result<(Stream, u16), PasstError> {
+    let path = host::installed_program(PROGRAM).ok_or(PasstError::Missing)?;
+    let mtu = mtu.unwrap_or(MTU);
+    let (ours, theirs) = UnixStream::pair()?;
+    let (mut said, log) = io::pipe()?;
+    let null = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
+    let size = mtu.to_string();
+    let argv = [PROGRAM, "--quiet", "--stderr", "--fd", SOCKET, "--mtu", &size];
+    let process = Program::new(path, argv)?
+        .env([("PATH", std::env::var_os("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin")))])?
+        .descriptors(vec![null()?, null()?, log.into(), theirs.into()])
+        .spawn()?;
+    // It goes into the background, and lets go of its stderr, when it is ready.
+    let mut text = Vec::new();
+    said.by_ref().take(16 << 10).read_to_end(&mut text)?;
+    match process.wait()? {
+        WaitStatus::Exited(_, 0) => Ok((Stream::new(ours.into())?, mtu)),
+        _ => Err(why(&String::from_utf8_lossy(&text))),
+    }
+}
+
+/// What passt said, without what it always says.
+fn why(text: &str) -> PasstError {
+    let noise = ["Failed to send ", "Don't run as root"];
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<&str> =
+        lines.filter(|line| !noise.iter().any(|start| line.starts_with(start))).collect();
+    let said = lines.join("; ");
+    if said.contains("routable interface") {
+        return PasstError::NoRoute(said);
+    }
+    PasstError::Ended(if said.is_empty() { "it does not say why".into() } else { said })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passt_says_is_told_without_its_noise() {
+        let text = "Failed to send 47 bytes to syslog\nDon't run as root. Changing to nobody...\n\
+                    No external routable interface for IPv4\nExternal interface not usable\n";
+        let error = why(text).to_string();
+        assert!(error.contains("for IPv4; External interface not usable"), "{error}");
+        assert!(error.contains("default route") && !error.contains("syslog"), "{error}");
+        assert!(why("\n").to_string().contains("does not say why"));
+        assert!(why("out of memory\n").to_string().contains("out of memory"));
+    }
+}
