@@ -1,10 +1,13 @@
-//! Builds the little that is not Rust, with the C compiler driver that Rust links with anyway, so
+//! Tells builds of the sources apart, and builds the little that is not Rust, with the C compiler driver that Rust links with anyway, so
 //! that the library can embed it: the guest programs in `guest-images/probes`, and a library that is
 //! preloaded into virtiofsd.
 
 use std::env;
 use std::error::Error;
-use std::path::Path;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROBES: [&str; 2] = ["mark", "hello"];
@@ -18,7 +21,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         compile(&format!("guest-images/probes/{probe}.S"), probe, &options)?;
     }
     let options = ["-shared", "-fPIC", "-O2", "-s", "-fvisibility=hidden", "-fno-stack-protector"];
-    compile(PRELOADED, "without_noatime.so", &options)
+    compile(PRELOADED, "without_noatime.so", &options)?;
+    println!("cargo::rerun-if-changed=src");
+    let mut digest = DefaultHasher::new();
+    for path in files(Path::new("src"))? {
+        path.hash(&mut digest);
+        fs::read(path)?.hash(&mut digest);
+    }
+    // By this, duplex knows a duplex-init that goes with it.
+    println!("cargo::rustc-env=DUPLEX_SOURCES={:016x}", digest.finish());
+    Ok(())
+}
+
+/// All files below a directory, in the order of their names.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn compile(source: &str, output: &str, options: &[&str]) -> Result<(), Box<dyn Error>> {

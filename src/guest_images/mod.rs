@@ -23,7 +23,7 @@ mod tuned;
 pub(crate) use cache::Recipe;
 pub(crate) use digest::Digest;
 pub(crate) use initramfs::{MODULE_ORDER, MODULES};
-pub(crate) use program::own_program;
+pub(crate) use program::{loaded_part, own_program};
 pub(crate) use progress::Progress;
 
 pub use cache::Cache;

@@ -16,12 +16,15 @@ const THIS: &str = "/proc/self/exe";
 pub(crate) fn own_program() -> Result<Vec<u8>, Error> {
     let failed = |action| Error::file(action, THIS.as_ref());
     let program = fs::read(THIS).map_err(failed("read"))?;
-    without_debug_information(&program).map_err(failed("understand"))
+    loaded_part(&program)
 }
 
 /// The part of an ELF program that is loaded when it runs. Debug information and section headers
 /// lie behind it and can be ten times as large; nobody debugs /init from the inside.
-fn without_debug_information(program: &[u8]) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// It is no ELF program.
+pub(crate) fn loaded_part(program: &[u8]) -> Result<Vec<u8>, Error> {
     let parse = || -> object::Result<Vec<u8>> {
         let header = FileHeader64::<Endianness>::parse(program)?;
         let endian = header.endian()?;
@@ -40,7 +43,7 @@ fn without_debug_information(program: &[u8]) -> io::Result<Vec<u8>> {
         }
         Ok(loaded)
     };
-    parse().map_err(io::Error::other)
+    parse().map_err(io::Error::other).map_err(Error::file("understand", THIS.as_ref()))
 }
 
 #[cfg(test)]
@@ -54,9 +57,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("program");
         let whole = fs::read("/bin/true").unwrap();
-        fs::write(&path, without_debug_information(&whole).unwrap()).unwrap();
+        fs::write(&path, loaded_part(&whole).unwrap()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Command::new(&path).status().unwrap().success());
-        assert!(without_debug_information(b"no program").is_err());
+        assert!(loaded_part(b"no program").is_err());
     }
 }

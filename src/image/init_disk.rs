@@ -1,4 +1,5 @@
-//! What `duplex run` boots: a kernel that is there already, and this program as its init.
+//! What `duplex run` boots: a kernel that is there already, and `duplex-init`, or this very program, as
+//! its init.
 //!
 //! On a disk of its own, where the kernel can mount one by itself: of that it reads what is executed,
 //! where it would copy an initramfs as a whole, for 40 thousand instructions a page.
@@ -13,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::{Error, ext4, unreadable};
 use crate::guest_images::{
     Cache, DebianKernel, Digest, Initramfs, Progress, Recipe, Series, debian_kernel,
-    find_tuned_kernel, own_program,
+    find_tuned_kernel, loaded_part, own_program,
 };
+use crate::init::STAMP;
 
 /// What Debian's kernels have as modules and a guest of `duplex run` needs, each after what it depends on.
 const MODULES: [&str; 8] = [
@@ -80,7 +82,7 @@ fn disk(cache: &Cache) -> Result<Init, Error> {
         let init = root.join("init");
         let write = || -> std::io::Result<()> {
             let mut file = File::options().write(true).create_new(true).mode(0o755).open(&init)?;
-            let program = own_program().map_err(std::io::Error::other)?;
+            let program = init_program().map_err(std::io::Error::other)?;
             std::io::Write::write_all(&mut file, &program)
         };
         write().map_err(unreadable("write", &init))?;
@@ -97,7 +99,7 @@ fn initramfs(cache: &Cache, kernel: &DebianKernel) -> Result<Init, Error> {
     let recipe = Recipe { kind: "init-debian".to_string(), digest };
     entry(cache, recipe, "initramfs.cpio", |_, path| {
         let mut archive = Initramfs::with_console()?;
-        archive.file("init", 0o755, &own_program()?)?;
+        archive.file("init", 0o755, &init_program()?)?;
         archive.modules(kernel.module_files(&MODULES)?)?;
         fs::write(path, archive.finish()?).map_err(unreadable("write", path))
     })
@@ -122,18 +124,32 @@ fn entry(
     Ok(entry.join(name))
 }
 
-/// What tells this program from an earlier or later build of it.
-fn this_build() -> Result<[u8; 40], Error> {
+/// `duplex-init` if it lies beside this program and goes with it, else this program, which can do the
+/// same and is larger.
+fn init_program() -> Result<Vec<u8>, Error> {
+    if let Some(program) = beside().and_then(|path| fs::read(path).ok()) {
+        let program = loaded_part(&program)?;
+        if program.windows(STAMP.len()).any(|bytes| bytes == STAMP.as_bytes()) {
+            return Ok(program);
+        }
+        log::info!("the duplex-init beside this program is of other sources, and not used");
+    }
+    Ok(own_program()?)
+}
+
+/// Where `duplex-init` would be.
+fn beside() -> Option<PathBuf> {
+    std::env::current_exe().ok().map(|path| path.with_file_name("duplex-init"))
+}
+
+/// What tells this program, and the `duplex-init` beside it, from an earlier or later build.
+fn this_build() -> Result<Vec<u8>, Error> {
     let path = Path::new("/proc/self/exe");
-    let file = fs::metadata(path).map_err(unreadable("look at", path))?;
-    let mut bytes = [0; 40];
-    let numbers = [
-        file.len(),
-        file.dev(),
-        file.ino(),
-        file.mtime().cast_unsigned(),
-        file.mtime_nsec().cast_unsigned(),
-    ];
-    bytes.copy_from_slice(numbers.map(u64::to_le_bytes).as_flattened());
-    Ok(bytes)
+    let this = fs::metadata(path).map_err(unreadable("look at", path))?;
+    let init = beside().and_then(|path| fs::metadata(path).ok());
+    let numbers = [Some(this), init].into_iter().flatten().flat_map(|file| {
+        let [mtime, nanoseconds] = [file.mtime(), file.mtime_nsec()].map(i64::cast_unsigned);
+        [file.len(), file.dev(), file.ino(), mtime, nanoseconds]
+    });
+    Ok(numbers.flat_map(u64::to_le_bytes).collect())
 }

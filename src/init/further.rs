@@ -74,7 +74,7 @@ fn start_session(connection: OwnedFd) -> io::Result<()> {
     let null = OwnedFd::from(File::open("/dev/null")?);
     let console = OwnedFd::from(File::options().write(true).open("/dev/console")?);
     let descriptors = vec![null, console.try_clone()?, console, connection];
-    let arguments = ["duplex", "guest-session"].map(OsStr::new);
+    let arguments = ["duplex", super::FURTHER].map(OsStr::new);
     Program::new("/proc/self/exe", arguments)?.descriptors(descriptors).spawn().map(drop)
 }
 

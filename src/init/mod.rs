@@ -15,8 +15,30 @@ mod protocol;
 mod root;
 mod users;
 
+use std::process::ExitCode;
+
 pub(crate) use modules::load_modules;
 pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start};
 
 pub use further::main as further_session;
 pub use pid1::main;
+
+/// What a further session is started with.
+const FURTHER: &str = "guest-session";
+
+/// What tells a `duplex-init` that goes with a duplex, in its file and by `--version`: both are of the
+/// same sources.
+pub(crate) const STAMP: &str = concat!("duplex-init of sources ", env!("DUPLEX_SOURCES"));
+
+/// The whole of `duplex-init`: what of this program a guest needs, in a third of the size. A guest
+/// reads its init from a disk, so that counts.
+pub fn program() -> ExitCode {
+    match std::env::args_os().nth(1) {
+        Some(argument) if argument == FURTHER => further_session(),
+        Some(argument) if argument == "--version" => {
+            eprintln!("{STAMP}");
+            ExitCode::SUCCESS
+        }
+        _ => main(),
+    }
+}

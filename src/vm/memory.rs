@@ -73,18 +73,31 @@ pub fn allocate(size: MemorySize) -> Result<GuestMemoryMmap, Error> {
         .map_err(|error| Error::Allocate(size, error.to_string()))?;
     let memory = GuestMemoryMmap::from_regions(regions)
         .map_err(|error| Error::Allocate(size, error.to_string()))?;
-    without_huge_page(&memory);
+    without_huge_pages(&memory);
     Ok(memory)
 }
 
-/// Keeps the guest's lowest memory, where a PC's ROM and holes are, in small pages: a few of them
-/// are used for boot data, for which a whole huge page would have to be cleared.
-fn without_huge_page(memory: &GuestMemoryMmap) {
-    if let Ok(lowest) = memory.get_slice(GuestAddress(0), HUGE_PAGE) {
-        // SAFETY: the slice is guest memory, and its contents stay.
-        unsafe {
-            libc::madvise(lowest.ptr_guard_mut().as_ptr().cast(), HUGE_PAGE, libc::MADV_NOHUGEPAGE);
-        }
+/// Keeps a guest's memory in small pages while it boots: it touches a few pages here and there, for
+/// each of which the host would have to clear a huge one.
+fn without_huge_pages(memory: &GuestMemoryMmap) {
+    memory.iter().for_each(|region| advise(region, 0, libc::MADV_NOHUGEPAGE));
+}
+
+/// Lets the host use huge pages for what the guest has not touched yet, and gather small ones into
+/// huge ones. Not for the lowest 2 MiB, where a PC's ROM and holes are, and little else.
+pub fn with_huge_pages(memory: &GuestMemoryMmap) {
+    for region in memory.iter() {
+        let lowest = if region.start_addr().raw_value() == 0 { HUGE_PAGE } else { 0 };
+        advise(region, lowest, libc::MADV_HUGEPAGE);
+    }
+}
+
+/// Says what a region will be used for, from an offset on. Where the host knows of no huge pages
+/// that means nothing to it.
+fn advise(region: &GuestRegionMmap, offset: usize, advice: libc::c_int) {
+    if let Some(length) = region.size().checked_sub(offset) {
+        // SAFETY: the range lies within the region's mapping, and its contents stay.
+        unsafe { libc::madvise(region.as_ptr().add(offset).cast(), length, advice) };
     }
 }
 
