@@ -16,7 +16,7 @@ mod root;
 mod users;
 
 pub(crate) use modules::load_modules;
-pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start};
+pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start, Volume};
 
 pub use further::main as further_session;
 pub use pid1::main;

@@ -103,7 +103,11 @@ impl Machine {
         let kvm = kvm::open(device)?;
 
         // (2) Memory.
-        let memory = memory::allocate(plan.memory)?;
+        let memory = if virtio.iter().any(|device| device.shares_memory()) {
+            memory::allocate_shared(plan.memory)?
+        } else {
+            memory::allocate(plan.memory)?
+        };
         let lost_memory = LostMemory::watch(&memory)
             .map_err(|error| Error::Resources("means to watch guest memory", error))?;
         recorder.reached(Phase::Memory);
