@@ -44,7 +44,7 @@ Exit status: what the guest or workload ended with; 125 when duplex itself faile
 struct Cli {
     /// Say more on stderr: debug messages of every module (or set DUPLEX_LOG, as in
     /// DUPLEX_LOG=duplex::vm=debug)
-    #[arg(long, short, global = true, display_order = 900)]
+    #[arg(long, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,

@@ -103,9 +103,11 @@ impl FileServer {
 
     /// Ends the server at once. When this returns it does nothing any more.
     pub fn end(&self) {
-        // Neither fails for a child that nobody else waits for; it can be waited for once.
-        if let Err(error) = self.process.kill().and_then(|()| self.process.wait().map(drop)) {
-            log::debug!("file server: {error}");
+        match self.process.kill().and_then(|()| self.process.wait()) {
+            // It was waited for before.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {}
+            Err(error) => log::warn!("a file server cannot be ended: {error}"),
+            Ok(_) => {}
         }
     }
 

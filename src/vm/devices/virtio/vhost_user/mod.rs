@@ -247,6 +247,8 @@ impl BackEnd {
 impl Drop for BackEnd {
     fn drop(&mut self) {
         self.stop();
+        // Its end is wanted, and no news.
+        self.shared.lose();
         let _ = self.connection.shutdown(Shutdown::Both);
         if let Some(attendant) = self.attendant.take() {
             self.thread.dismiss(attendant);
