@@ -189,7 +189,7 @@ fn a_back_end_that_goes_wrong_at_first_is_an_error() {
 fn a_back_end_that_goes_wrong_later_breaks_the_device_and_nothing_else() {
     let faults = [Fault::Dies, Fault::IsSilent, Fault::Refuses, Fault::TalksNonsense];
     for fault in LATER.iter().flat_map(|request| faults.map(|fault| fault(*request))) {
-        let (_back_end, mut driver) = ready(fault);
+        let (_back_end, driver) = ready(fault);
         assert_eq!(driver.status() & NEEDS_RESET, NEEDS_RESET, "{fault:?}");
         driver.set_status(0);
         assert_eq!(driver.status(), 0);

@@ -163,7 +163,8 @@ impl Attendant {
             let words = self.shared.end();
             let words = if words.is_empty() { words } else { format!(": {words}") };
             log::error!(
-                "{}: its server has ended{words}; what uses it in the guest fails, or waits",
+                "{}: its server has ended{words}; what uses it in the guest waits for ever now, \
+                 and `duplex stop` ends the guest",
                 self.shared.name
             );
         }
