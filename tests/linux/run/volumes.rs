@@ -105,7 +105,7 @@ fn what_cannot_be_a_volume_is_refused() {
 /// Runs a guest with a volume in the testbed, and does what WHAT says once the guest has used it. Each
 /// command in the testbed sees its own processes only.
 const IN_TESTBED: &str = r#"
-at=/dev/shm/$WHAT; mkdir -p $at; export XDG_RUNTIME_DIR=$at
+at=/dev/shm/$WHAT; rm -rf $at; mkdir $at; export XDG_RUNTIME_DIR=$at
 mkfifo $at/in; exec 3<>$at/in
 servers() {
     for p in /proc/[0-9]*; do
