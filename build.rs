@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROBES: [&str; 2] = ["mark", "hello"];
-const PRELOADED: &str = "src/testbed/keeper/without_noatime.c";
+const PRELOADED: &str = "src/file_server/without_noatime.c";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=CC");

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -85,7 +85,17 @@ impl Instance {
     /// Where its socket belongs: a path that is short, whatever the state directory's is, and means
     /// something in this process only.
     pub fn socket(&self) -> PathBuf {
-        through(&self.0.directory, SOCKET)
+        self.shortcut(SOCKET)
+    }
+
+    /// The path of a file of its own that is short in the same way.
+    pub fn shortcut(&self, name: &str) -> PathBuf {
+        through(&self.0.directory, name)
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.0.path
     }
 
     /// A file of its own.

@@ -21,6 +21,7 @@
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
+//! | `file_server` | virtiofsd: directories of this host, for machines |
 //! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
 //! | `instances` | guests that run, for other processes to find |
 //! | `image` | a root file system as a disk that guests read |
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod compression;
 pub mod console_log;
 pub mod failure;
+pub mod file_server;
 pub mod guest_images;
 pub mod host;
 pub mod image;

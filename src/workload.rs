@@ -11,10 +11,12 @@ use thiserror::Error;
 
 mod disk;
 mod net;
+mod volume;
 mod vsock;
 
 pub use disk::{Disk, DiskEngine, DiskError};
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};
 
 /// The least memory that a guest can have, in bytes: a small Linux fits.

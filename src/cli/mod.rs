@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::file_server;
 use crate::init;
 use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
@@ -20,6 +21,7 @@ mod run;
 mod testbed;
 mod testbed_mode;
 mod timing;
+mod volume_server;
 
 /// What the kernel of a guest calls its init with.
 const INIT: &str = "guest-init";
@@ -42,7 +44,7 @@ Exit status: what the guest or workload ended with; 125 when duplex itself faile
 struct Cli {
     /// Say more on stderr: debug messages of every module (or set DUPLEX_LOG, as in
     /// DUPLEX_LOG=duplex::vm=debug)
-    #[arg(long, short, global = true, display_order = 900)]
+    #[arg(long, global = true, display_order = 900)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
@@ -64,6 +66,9 @@ enum Command {
     /// PID 1 in a guest
     #[command(name = INIT, hide = true)]
     GuestInit,
+    /// The file server of a volume, confined to it
+    #[command(name = file_server::SUBCOMMAND, hide = true)]
+    VolumeServer(volume_server::Args),
     /// A further session in a guest
     #[command(hide = true)]
     GuestSession,
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
+        Command::VolumeServer(args) => Ok(volume_server::run(&args)),
         Command::GuestSession => Ok(init::further_session()),
     };
     match result {

@@ -37,7 +37,7 @@ const TOOLS: [Tool; 17] = [
         "virtiofsd",
         &["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"],
         LONG,
-        "a testbed that stays",
+        "volumes, and a testbed that stays",
         "apt-get install virtiofsd (Debian 13), qemu-system-x86 (Debian 12)",
     ),
     tool(

@@ -20,8 +20,8 @@ use crate::init::STAMP;
 
 /// What Debian's kernels have as modules and a guest of `duplex run` needs, each after what it depends on.
 const MODULES: [&str; 8] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_mmio",
     "virtio_blk",
     "vsock",
@@ -29,6 +29,9 @@ const MODULES: [&str; 8] = [
     "vmw_vsock_virtio_transport",
     "overlay",
 ];
+
+/// What it needs besides for volumes.
+const VOLUME_MODULES: [&str; 2] = ["fuse", "virtiofs"];
 
 /// Where init mounts things before it has a root to live in.
 const PLACES: [&str; 4] = ["dev", "image", "layer", "root"];
@@ -61,12 +64,14 @@ impl Init {
 }
 
 /// The tuned kernel if it has been built, else Debian's: nothing is built here.
-pub(crate) fn run_kernel(cache: &Cache) -> Result<RunKernel, Error> {
+///
+/// `volumes`: whether the guest has file systems of the host's.
+pub(crate) fn run_kernel(cache: &Cache, volumes: bool) -> Result<RunKernel, Error> {
     if let Some(kernel) = find_tuned_kernel(cache) {
         return Ok(RunKernel { elf: kernel.elf, init: disk(cache)? });
     }
     let kernel = debian_kernel(cache, Series::V6_1)?;
-    let init = initramfs(cache, &kernel)?;
+    let init = initramfs(cache, &kernel, volumes)?;
     Ok(RunKernel { elf: kernel.elf, init })
 }
 
@@ -93,14 +98,20 @@ fn disk(cache: &Cache) -> Result<Init, Error> {
     .map(Init::Disk)
 }
 
-fn initramfs(cache: &Cache, kernel: &DebianKernel) -> Result<Init, Error> {
+fn initramfs(cache: &Cache, kernel: &DebianKernel, volumes: bool) -> Result<Init, Error> {
+    let mut modules = MODULES.to_vec();
+    let mut kind = "init-debian";
+    if volumes {
+        modules.extend(VOLUME_MODULES);
+        kind = "init-volumes";
+    }
     let release = kernel.release.as_bytes();
     let digest = Digest::new().part(this_build()?).part(release);
-    let recipe = Recipe { kind: "init-debian".to_string(), digest };
+    let recipe = Recipe { kind: kind.to_string(), digest };
     entry(cache, recipe, "initramfs.cpio", |_, path| {
         let mut archive = Initramfs::with_console()?;
         archive.file("init", 0o755, &init_program()?)?;
-        archive.modules(kernel.module_files(&MODULES)?)?;
+        archive.modules(kernel.module_files(&modules)?)?;
         fs::write(path, archive.finish()?).map_err(unreadable("write", path))
     })
     .map(Init::Initramfs)

@@ -18,7 +18,7 @@ mod users;
 use std::process::ExitCode;
 
 pub(crate) use modules::load_modules;
-pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start};
+pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start, Volume};
 
 pub use further::main as further_session;
 pub use pid1::main;

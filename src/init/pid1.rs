@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
-use nix::unistd::{Pid, sync};
+use nix::unistd::{Pid, syncfs};
 
 use super::further::Door;
 use super::protocol::{Message, SESSION_PORT, Setting, Start};
@@ -63,7 +63,9 @@ fn run() -> Result<(), Failure> {
     // Whatever the command left running ends here, before what was written is declared safe.
     relay.end_others().step("end the command's children")?;
     let (mut port, _) = relay.into_parts();
-    sync();
+    // What was written to the root. A volume's files are the host's already; and where its server has
+    // gone, that would wait for ever.
+    flush("/").step("flush the root")?;
     let mut tell = || -> io::Result<()> {
         let killed = memory::killed();
         if killed > 0 {
@@ -73,6 +75,11 @@ fn run() -> Result<(), Failure> {
     };
     tell().step("tell the host")?;
     port.linger().step("tell the host")
+}
+
+/// Flushes the file system at `path`.
+fn flush(path: &str) -> io::Result<()> {
+    Ok(syncfs(File::open(path)?)?)
 }
 
 fn connect_to_host() -> io::Result<File> {

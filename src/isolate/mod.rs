@@ -3,6 +3,7 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+mod identity;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
@@ -12,6 +13,7 @@ mod process;
 mod program;
 mod spawn;
 
+pub(crate) use identity::is_master_of_all_files;
 pub use mounts::{
     Attributes, attach, bind, clone_tree, detach, follow_only, restrict, tmpfs, tmpfs_with,
 };

@@ -1,7 +1,7 @@
 //! A process that was started here, held by its pidfd.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -27,6 +27,24 @@ impl Process {
                 Err(Errno::EINTR) => {}
                 other => return Ok(other?),
             }
+        }
+    }
+
+    /// Kills it, if it has not ended.
+    pub fn kill(&self) -> io::Result<()> {
+        // SAFETY: a plain system call on an open descriptor; there is no information to go with it.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_raw_fd(),
+                libc::SIGKILL,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
+        };
+        match Errno::result(sent) {
+            Ok(_) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 }

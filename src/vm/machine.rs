@@ -103,7 +103,11 @@ impl Machine {
         let kvm = kvm::open(device)?;
 
         // (2) Memory.
-        let memory = memory::allocate(plan.memory)?;
+        let memory = if virtio.iter().any(|device| device.shares_memory()) {
+            memory::allocate_shared(plan.memory)?
+        } else {
+            memory::allocate(plan.memory)?
+        };
         let lost_memory = LostMemory::watch(&memory)
             .map_err(|error| Error::Resources("means to watch guest memory", error))?;
         recorder.reached(Phase::Memory);
@@ -203,6 +207,11 @@ impl Machine {
         let panicked = panicked.map(|fd| (fd, (|| Failure::DevicePanicked) as fn() -> Failure));
         let lost = (self.lost_memory.announced(), (|| Failure::DeviceMemory) as fn() -> Failure);
         panicked.chain([lost])
+    }
+
+    /// The guest's memory.
+    pub(super) fn memory(&self) -> &GuestMemoryMmap {
+        &self.shared.memory
     }
 
     /// How many accesses found neither memory nor a device.

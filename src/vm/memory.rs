@@ -6,17 +6,17 @@ use std::os::fd::AsRawFd;
 
 use kvm_bindings::kvm_userspace_memory_region;
 use kvm_ioctls::VmFd;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use thiserror::Error;
 use vm_memory::{
-    Address, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap,
-    MmapRegion,
+    Address, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
+    GuestRegionMmap, MmapRegion,
 };
 
+use super::huge_pages::{self, HUGE_PAGE};
 use super::layout::{self, GIB, MMIO_HOLE, PAGE, Range};
 use crate::workload::MemorySize;
-
-/// The size of the huge pages that the host and KVM use by themselves.
-const HUGE_PAGE: usize = 2 << 20;
 
 /// What went wrong with guest memory.
 #[derive(Debug, Error)]
@@ -73,32 +73,35 @@ pub fn allocate(size: MemorySize) -> Result<GuestMemoryMmap, Error> {
         .map_err(|error| Error::Allocate(size, error.to_string()))?;
     let memory = GuestMemoryMmap::from_regions(regions)
         .map_err(|error| Error::Allocate(size, error.to_string()))?;
-    without_huge_pages(&memory);
+    huge_pages::avoid(&memory);
     Ok(memory)
 }
 
-/// Keeps a guest's memory in small pages while it boots: it touches a few pages here and there, for
-/// each of which the host would have to clear a huge one.
-fn without_huge_pages(memory: &GuestMemoryMmap) {
-    memory.iter().for_each(|region| advise(region, 0, libc::MADV_NOHUGEPAGE));
-}
-
-/// Lets the host use huge pages for what the guest has not touched yet, and gather small ones into
-/// huge ones. Not for the lowest 2 MiB, where a PC's ROM and holes are, and little else.
-pub fn with_huge_pages(memory: &GuestMemoryMmap) {
-    for region in memory.iter() {
-        let lowest = if region.start_addr().raw_value() == 0 { HUGE_PAGE } else { 0 };
-        advise(region, lowest, libc::MADV_HUGEPAGE);
-    }
-}
-
-/// Says what a region will be used for, from an offset on. Where the host knows of no huge pages
-/// that means nothing to it.
-fn advise(region: &GuestRegionMmap, offset: usize, advice: libc::c_int) {
-    if let Some(length) = region.size().checked_sub(offset) {
-        // SAFETY: the range lies within the region's mapping, and its contents stay.
-        unsafe { libc::madvise(region.as_ptr().add(offset).cast(), length, advice) };
-    }
+/// The same as one file that other processes can map, for a back end of vhost-user: nothing in it is
+/// ever a private mapping. It cannot be cut off, for whoever has it could end this process so.
+///
+/// # Errors
+/// The host has no room for it.
+pub fn allocate_shared(size: MemorySize) -> Result<GuestMemoryMmap, Error> {
+    let allocate = || -> Result<GuestMemoryMmap, Box<dyn std::error::Error>> {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let file = File::from(memfd_create(c"guest-memory", flags)?);
+        let ranges = layout::ram(size.bytes());
+        file.set_len(ranges.iter().map(|range| range.size()).sum())?;
+        let sealed = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+        fcntl(&file, FcntlArg::F_ADD_SEALS(sealed))?;
+        let mut regions = Vec::new();
+        let mut offset = 0;
+        for range in ranges {
+            let place = FileOffset::new(file.try_clone()?, offset);
+            let mapping = MmapRegion::from_file(place, usize::try_from(range.size())?)?;
+            offset += range.size();
+            let region = GuestRegionMmap::new(mapping, GuestAddress(range.start));
+            regions.push(region.ok_or("its addresses wrap around")?);
+        }
+        Ok(GuestMemoryMmap::from_regions(regions)?)
+    };
+    allocate().map_err(|error| Error::Allocate(size, error.to_string()))
 }
 
 /// Maps anonymous memory at a multiple of the huge page size, so that host and guest addresses are
@@ -188,7 +191,7 @@ pub fn register(vm: &VmFd, memory: &GuestMemoryMmap) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Misplaced`] where that is not guest memory, [`Error::Map`] where the file system
-/// cannot map.
+/// cannot map, or the memory is shared.
 pub fn map_file(
     memory: &GuestMemoryMmap,
     gpa: u64,
@@ -206,6 +209,10 @@ pub fn map_file(
         start.raw_value().checked_add(length as u64).is_some_and(|end| end <= region.len());
     if !inside || !gpa.is_multiple_of(PAGE) || !offset.is_multiple_of(PAGE) || length == 0 {
         return Err(misplaced());
+    }
+    if region.file_offset().is_some() {
+        // Whoever shares it would not see what is mapped here alone.
+        return Err(Error::Map(io::ErrorKind::Unsupported.into()));
     }
     let host = region.get_host_address(start).map_err(|_| misplaced())?;
     // SAFETY: the range lies within one region's mapping, as just checked, and is page-aligned.
@@ -230,7 +237,8 @@ pub fn map_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vm_memory::MemoryRegionAddress;
+    use std::os::unix::fs::FileExt;
+    use vm_memory::{Bytes, MemoryRegionAddress};
 
     fn allocated(size: &str) -> GuestMemoryMmap {
         allocate(size.parse().unwrap()).unwrap()
@@ -267,6 +275,27 @@ mod tests {
         provide(&memory, Range { start: 32 << 20, end: 33 << 20 });
         provide(&memory, Range { start: 31 << 20, end: u64::MAX });
         assert!(!provided(&memory, 31 << 20));
+    }
+
+    #[test]
+    fn shared_memory_is_one_file_that_cannot_be_cut_off() {
+        let memory = allocate_shared("5G".parse().unwrap()).unwrap();
+        let mut seen = 0;
+        for region in memory.iter() {
+            let place = region.file_offset().unwrap();
+            assert_eq!(place.start(), seen);
+            seen += region.len();
+            memory.write_obj(0x1234_u16, region.start_addr()).unwrap();
+            let mut bytes = [0; 2];
+            place.file().read_exact_at(&mut bytes, place.start()).unwrap();
+            assert_eq!(u16::from_le_bytes(bytes), 0x1234);
+            assert!(place.file().set_len(4096).is_err());
+        }
+        assert_eq!(seen, 5 << 30);
+        // A file is not mapped over a part of it.
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(PAGE).unwrap();
+        assert!(matches!(map_file(&memory, 0, &file, 0, PAGE), Err(Error::Map(_))));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod end;
 mod exit;
 mod halt;
+mod huge_pages;
 pub mod irq;
 pub mod kvm;
 pub mod layout;

@@ -17,6 +17,7 @@ use super::console::{Asked, Console};
 use super::control::Threads;
 use super::end::{End, EndSlot, Failure};
 use super::halt::HaltWatch;
+use super::huge_pages::AfterBoot;
 use super::machine::{self, Machine, SerialLine};
 use super::output::Output;
 use super::watch::watch;
@@ -168,6 +169,7 @@ fn event_loop(
         manager.add_subscriber(Box::new(events));
     }
     manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
+    manager.add_subscriber(Box::new(AfterBoot::new(machine.memory())?));
     while !finished.get() {
         match manager.run() {
             Ok(_) => {}

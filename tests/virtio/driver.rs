@@ -72,6 +72,11 @@ impl Driver {
     pub(crate) fn new(device: Box<dyn VirtioDevice>) -> Driver {
         let size = usize::try_from(MEMORY).unwrap();
         let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), size)]).unwrap();
+        Driver::on(device, memory)
+    }
+
+    /// The same for a guest with this memory.
+    pub(crate) fn on(device: Box<dyn VirtioDevice>, memory: GuestMemoryMmap) -> Driver {
         let transport = Arc::new(Transport::new(device, memory.clone()).unwrap());
         Driver { transport, memory, rings: Vec::new(), features: 0, interrupts: 0 }
     }

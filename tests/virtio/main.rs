@@ -2,6 +2,7 @@
 //! threads, without KVM.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod back_end;
 mod balloon;
 mod block_devices;
 mod broken_files;
@@ -11,6 +12,7 @@ mod console;
 mod disk;
 mod driver;
 mod entropy;
+mod fs;
 #[path = "../../fuzz/virtio.rs"]
 mod fuzz;
 #[path = "../../fuzz/net.rs"]

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::order::Order;
+use super::volumes;
 use crate::cli::{FAILED, say, timing};
 use crate::image::Init;
 use crate::init::{Message, SESSION_PORT, Start};
@@ -48,7 +49,8 @@ pub(super) fn run(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
     front.offer(SESSION_PORT, theirs)?;
-    let devices = devices(order, &front)?;
+    let mut devices = devices(order, &front)?;
+    devices.extend(volumes::devices(&order.volumes, &instance)?);
     let plan = plan(order, devices.len())?;
     recorder.reached(Phase::Planned);
     let console = KeptOutput::new()?;

@@ -40,6 +40,10 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     session.inputs =
         vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];
     session.writable.extend(order.layer.clone());
+    for volume in &order.volumes {
+        let named = if volume.read_only { &mut session.inputs } else { &mut session.writable };
+        named.push(volume.host.clone());
+    }
     // Open, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
     let _locked = order.layer.as_deref().map(|path| Backing::open(path, false)).transpose()?;
     if order.unit == Unit::Instructions {

@@ -6,6 +6,7 @@ mod here;
 mod in_testbed;
 mod layer;
 mod order;
+mod volumes;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ use crate::session::protocol::{Invocation, StreamKind};
 use crate::terminal::WindowSize;
 use crate::trace::boot::Recorder;
 use crate::vm::memory;
-use crate::workload::{Cpus, MemorySize};
+use crate::workload::{Cpus, MemorySize, Volume};
 
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
@@ -48,6 +49,7 @@ Examples:
   duplex run -it ./rootfs sh                    a shell on this terminal
   tar c . | duplex run -i ./rootfs tar x        data through a pipe
   duplex run --cpus 2 --memory 1G -e LANG=C -w /src -u 1000 ./rootfs make
+  duplex run -v .:/src:ro -v out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it, and
@@ -83,6 +85,15 @@ pub(super) struct Args {
     /// file system takes of it, unless --keep is given
     #[arg(long, short, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
+    /// Show it the directory HOST of this host at GUEST, made if missing; with :ro it cannot write to it.
+    /// Can be given again
+    #[arg(
+        long,
+        short,
+        value_name = "HOST:GUEST[:ro]",
+        value_parser = OsStringValueParser::new().try_map(Volume::try_from)
+    )]
+    volume: Vec<Volume>,
     /// What others find it by, and its host name [default: random digits]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
@@ -117,7 +128,7 @@ pub(super) struct Args {
     testbed: TestbedMode,
     /// Run in the testbed whose clock counts instructions, and print the counts: the same on every
     /// run to about 1 %. Implies --timing
-    #[arg(long, conflicts_with_all = ["interactive", "tty", "keep"])]
+    #[arg(long, conflicts_with_all = ["interactive", "tty", "keep", "volume"])]
     count_instructions: bool,
     /// The image: a directory with a root file system
     #[arg(value_name = "IMAGE")]
@@ -186,7 +197,8 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     let cache = Cache::open()?;
     let disk = image::disk(&cache, &args.image)?;
     let layer = args.keep.as_deref().map(layer::file).transpose()?;
-    let kernel = run_kernel(&cache)?;
+    let (volumes, seen) = volumes::decide(&args.volume)?;
+    let kernel = run_kernel(&cache, !volumes.is_empty())?;
     if matches!(kernel.init, Init::Initramfs(_)) {
         say(
             "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
@@ -220,7 +232,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     let setting = Setting {
         hostname: name,
         layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
-        volumes: Vec::new(),
+        volumes: seen,
     };
     Ok(Order {
         about,
@@ -228,6 +240,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         init: kernel.init,
         disk,
         layer,
+        volumes,
         cpus: args.cpus,
         memory: args.memory,
         start: Start { invocation, user: args.user.clone(), setting: Some(setting) },

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::volumes::Volume;
 use crate::cli::timing::Unit;
 use crate::image::Init;
 use crate::init::Start;
@@ -24,6 +25,8 @@ pub(super) struct Order {
     pub(super) disk: PathBuf,
     /// The disk of a writable layer that stays.
     pub(super) layer: Option<PathBuf>,
+    /// Directories of this host.
+    pub(super) volumes: Vec<Volume>,
     /// How many vCPUs.
     pub(super) cpus: Cpus,
     /// How much memory.

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::WaitStatus;
 
 use super::Orders;
@@ -13,8 +12,8 @@ use super::export::Export;
 use super::named::Named;
 use super::notices::Notices;
 use super::qemu::{Parts, Root};
-use super::virtiofsd::Virtiofsd;
 use crate::failure::{Failure, Step};
+use crate::file_server::{Virtiofsd, raise_file_limit};
 use crate::isolate::{self, Attributes, Process};
 use crate::session::poll::{Poll, set_nonblocking};
 use crate::testbed::control::{connect_stream, listen_for_streams};
@@ -230,12 +229,6 @@ fn set_blocking(fd: &OwnedFd) -> nix::Result<()> {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK)).map(drop)
-}
-
-/// virtiofsd keeps a descriptor for every file that the testbed knows: as many as we may have.
-fn raise_file_limit() -> Result<(), Failure> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).step("read the limit of open files")?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).step("raise the limit of open files")
 }
 
 fn null() -> Result<OwnedFd, Failure> {

@@ -7,14 +7,12 @@
 
 mod clients;
 mod export;
-mod identity;
 mod machine;
 mod named;
 mod notices;
 mod ports;
 mod qemu;
 mod serve;
-mod virtiofsd;
 
 use std::fs::File;
 use std::io;
@@ -25,8 +23,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::model::Machine;
-
-pub(super) use self::virtiofsd::Virtiofsd;
+use crate::file_server::Virtiofsd;
 
 /// What a keeper is told on its standard input, as JSON.
 #[derive(Debug, Serialize, Deserialize)]

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid};
 
-use super::identity::is_master_of_all_files;
-use crate::isolate::{Privileges, Process, Program};
+use crate::isolate::{Privileges, Process, Program, is_master_of_all_files};
 use crate::testbed::model::{Clock, Machine};
 use crate::testbed::protocol::{
     DISK_ROOT, FORGET, NAMED_TAG, NOTICE_PORT, ROOT_TAG, SIGNS_OF_LIFE, session_port,

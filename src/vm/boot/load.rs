@@ -51,7 +51,7 @@ pub fn load(memory: &GuestMemoryMmap, plan: &Plan) -> Result<Loaded, Error> {
         let (gpa, size) = (initrd.gpa.start, initrd.gpa.size());
         match memory::map_file(memory, gpa, &initrd.file, 0, size) {
             Ok(()) => loaded.mapped += size,
-            // Some file systems cannot map.
+            // Some file systems cannot map, and nothing is mapped into memory that is shared.
             Err(memory::Error::Map(_)) => {
                 let whole = Piece { gpa, offset: 0, size };
                 copy(memory, "the initrd", &initrd.file, whole, &mut loaded)?;
@@ -198,6 +198,20 @@ mod tests {
         let memory = memory::allocate(plan.memory).unwrap();
         assert_eq!(load(&memory, &plan).unwrap(), Loaded { mapped: 0x1801, copied: 0 });
         assert_eq!(seen(&memory, START, bytes.len()), bytes);
+    }
+
+    #[test]
+    fn all_is_copied_into_memory_that_is_shared() {
+        let bytes = noise(0x3000);
+        let gpa = Range { start: 2 * START, end: 2 * START + 0x1801 };
+        let initrd = Some(Initrd { file: file(&bytes[..0x1801]), gpa });
+        let pieces = [Piece { gpa: START, offset: 0, size: 0x3000 }];
+        let plan = Plan { initrd, memory: "64M".parse().unwrap(), ..plan(&bytes, &pieces) };
+        let memory = memory::allocate_shared(plan.memory).unwrap();
+        let loaded = load(&memory, &plan).unwrap();
+        assert_eq!(loaded, Loaded { mapped: 0, copied: 0x3000 + 0x1801 });
+        assert_eq!(seen(&memory, START, 0x3000), bytes);
+        assert_eq!(seen(&memory, 2 * START, 0x1801), &bytes[..0x1801]);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use duplex::guest_images::{Cache, busybox as program};
 
 use crate::common::empty_directory;
 
-const APPLETS: [&str; 24] = [
-    "awk", "cat", "df", "dd", "echo", "env", "grep", "head", "hostname", "id", "kill", "ls",
-    "md5sum", "mount", "ps", "pwd", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "wc",
+const APPLETS: [&str; 31] = [
+    "awk", "cat", "chmod", "chown", "df", "dd", "echo", "env", "grep", "head", "hostname", "id",
+    "kill", "ln", "ls", "md5sum", "mkdir", "mknod", "mount", "ps", "pwd", "rm", "sh", "sleep",
+    "stat", "stty", "touch", "true", "tty", "wc", "yes",
 ];
 
 /// The directory, made once.

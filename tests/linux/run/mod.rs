@@ -5,6 +5,7 @@ mod image;
 mod lasting;
 mod streams;
 mod terminal;
+mod volumes;
 
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};

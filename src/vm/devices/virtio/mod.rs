@@ -9,13 +9,15 @@
 //! | `event_thread` | where devices do their work |
 //! | `rate`, `throttle` | token buckets, and a timer that says when there are tokens again |
 //! | `iovecs` | guest memory as the host's system calls take it |
-//! | `block`, `net`, `rng`, `vsock`, `console`, `balloon` | the devices |
+//! | `vhost_user` | a device whose work another program does |
+//! | `block`, `net`, `rng`, `vsock`, `console`, `balloon`, `fs` | the devices |
 
 pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod console;
 pub mod event_thread;
+pub mod fs;
 pub mod interrupt;
 mod iovecs;
 pub mod mmio;
@@ -25,6 +27,7 @@ pub mod rate;
 mod registers;
 pub mod rng;
 pub mod throttle;
+pub mod vhost_user;
 pub mod vsock;
 
 use std::io;
@@ -51,6 +54,12 @@ pub trait VirtioDevice: Send {
 
     /// How large each of its queues may be: powers of two.
     fn queue_sizes(&self) -> &[u16];
+
+    /// Whether another program does its work, which then needs the guest's memory: all of it has to be
+    /// one shared file.
+    fn shares_memory(&self) -> bool {
+        false
+    }
 
     /// Fills `data` from the configuration space; zeroes behind its end. A device that changes the
     /// space says so by [`Interrupt::configuration_changed`].
@@ -92,6 +101,9 @@ pub enum ActivateError {
     /// The thread that is to do the work has ended.
     #[error("its thread does not take it: {0}")]
     Thread(#[from] event_manager::Error),
+    /// The program that is to do the work.
+    #[error(transparent)]
+    BackEnd(#[from] vhost_user::Error),
     /// No file descriptor or the like left.
     #[error("the host is out of {0}: {1}")]
     Resources(&'static str, #[source] io::Error),

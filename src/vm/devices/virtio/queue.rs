@@ -165,6 +165,16 @@ impl Virtqueue {
         self.ring.size()
     }
 
+    /// Where the driver has put it, checked: each part lies in memory.
+    pub fn rings(&self) -> Rings {
+        Rings {
+            size: self.ring.size().into(),
+            descriptors: self.ring.desc_table(),
+            available: self.ring.avail_ring(),
+            used: self.ring.used_ring(),
+        }
+    }
+
     /// Becomes readable when the driver has made buffers available.
     pub fn kick(&self) -> &EventFd {
         &self.kick

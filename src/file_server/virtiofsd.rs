@@ -1,24 +1,33 @@
-//! virtiofsd, the program that serves a directory to the emulated machine.
+//! virtiofsd, the program that serves a directory to a machine.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use super::identity::is_master_of_all_files;
-use crate::isolate::{Process, Program};
+use crate::isolate::{Process, Program, is_master_of_all_files};
 
 /// An installed virtiofsd.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::testbed) struct Virtiofsd {
+pub(crate) struct Virtiofsd {
     path: PathBuf,
     dialect: Dialect,
+}
+
+/// What a directory is served for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// The testbed's own file system: many small files, read again and again.
+    Machine,
+    /// A guest's volume: both sides write, and the guest is not trusted.
+    Volume,
 }
 
 /// There are two programs of that name, with options of their own.
@@ -42,14 +51,20 @@ const OF_QEMU: &str = "/usr/lib/qemu/virtiofsd";
 const QUIET: &str = "--no-announce-submounts";
 
 /// The descriptor on which it finds its listening socket.
-const SOCKET: &str = "3";
+const SOCKET: u8 = 3;
+
+/// A guest has no business with the host's devices: it can make no nodes for them.
+const NO_NODES: &str = "-mknod";
+
+/// The dynamic linker's word for a library that comes before all others.
+const PRELOAD: &str = "LD_PRELOAD";
 
 /// A library that makes virtiofsd do without O_NOATIME; see its source.
 const WITHOUT_NOATIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/without_noatime.so"));
 
 impl Virtiofsd {
     /// Looks for one.
-    pub(in crate::testbed) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         if is_executable(Path::new(STANDALONE)) {
             let help = Command::new(STANDALONE).arg("--help").stdin(Stdio::null()).output();
             let help = help.map(|output| output.stdout).unwrap_or_default();
@@ -64,7 +79,7 @@ impl Virtiofsd {
     }
 
     /// Starts serving `directory`, confined to it, to whoever connects to `socket`.
-    pub(super) fn serve(
+    pub(crate) fn serve(
         &self,
         directory: &Path,
         socket: OwnedFd,
@@ -74,26 +89,44 @@ impl Virtiofsd {
         let mut descriptors = vec![null, log.try_clone()?, log.try_clone()?, socket];
         let mut environment = Vec::new();
         if !is_master_of_all_files() {
-            environment.push(("LD_PRELOAD", format!("/proc/self/fd/{}", descriptors.len())));
-            let library = memfd_create(c"without_noatime.so", MFdFlags::MFD_CLOEXEC)?;
-            let mut library = File::from(library);
-            library.write_all(WITHOUT_NOATIME)?;
-            descriptors.push(library.into());
+            environment.push((PRELOAD, format!("/proc/self/fd/{}", descriptors.len())));
+            descriptors.push(library(MFdFlags::MFD_CLOEXEC)?.into());
         }
-        Program::new(&self.path, self.arguments(directory))?
+        Program::new(&self.path, self.arguments(directory, Use::Machine))?
             .env(environment)?
             .descriptors(descriptors)
             .dies_with_parent()
             .spawn()
     }
 
+    /// Becomes the server of `directory`, a volume, to whoever connects to the socket that this process
+    /// has as descriptor 3; returns only if that fails.
+    pub(super) fn become_server(&self, directory: &Path) -> io::Error {
+        let mut command = Command::new(&self.path);
+        command.args(self.arguments(directory, Use::Volume).iter().skip(1)).env_clear();
+        // Open until this process is another program.
+        let mut preloaded = None;
+        if !is_master_of_all_files() {
+            match library(MFdFlags::empty()) {
+                Ok(library) => {
+                    command.env(PRELOAD, format!("/proc/self/fd/{}", library.as_raw_fd()));
+                    preloaded = Some(library);
+                }
+                Err(error) => return error,
+            }
+        }
+        let error = command.exec();
+        drop(preloaded);
+        error
+    }
+
     /// Whether the testbed would see what has changed on the host only after a second: the
     /// standalone one can't be told to look sooner.
-    pub(super) fn is_slow_to_notice(&self) -> bool {
+    pub(crate) fn is_slow_to_notice(&self) -> bool {
         matches!(self.dialect, Dialect::Standalone { .. })
     }
 
-    fn arguments(&self, directory: &Path) -> Vec<OsString> {
+    fn arguments(&self, directory: &Path, serves: Use) -> Vec<OsString> {
         let directory = directory.as_os_str();
         let joined = |option: &str| {
             let mut text = OsString::from(option);
@@ -102,6 +135,12 @@ impl Virtiofsd {
         };
         let mut arguments = vec![OsString::from("virtiofsd")];
         let words: &[&str] = match self.dialect {
+            // Every open looks at the file anew, so that it shows what the other side wrote and
+            // closed before; a name and its attributes are looked up anew after a second.
+            Dialect::Qemu if serves == Use::Volume => {
+                arguments.extend(["-o".into(), joined("source=")]);
+                &["-o", "cache=auto", "-o", "sandbox=chroot", "-o", "log_level=err"]
+            }
             // Pages stay cached as long as a file's time and size do not change, which is looked
             // up anew after 50 ms: sooner than a session starts, so that a command always sees
             // what was on the host when it was called. (With cache=auto every open drops the
@@ -126,11 +165,27 @@ impl Virtiofsd {
             }
         };
         arguments.extend(words.iter().map(OsString::from));
+        arguments.extend(match (serves, self.dialect) {
+            (Use::Machine, _) => vec![],
+            (Use::Volume, Dialect::Qemu) => {
+                vec!["-o".into(), format!("modcaps={NO_NODES}").into()]
+            }
+            (Use::Volume, Dialect::Standalone { .. }) => {
+                vec![format!("--modcaps={NO_NODES}").into()]
+            }
+        });
         // Raising the limit of open files needs a capability that containers lack; the keeper has
         // raised it as far as it may.
         arguments.extend(["--rlimit-nofile=0".into(), format!("--fd={SOCKET}").into()]);
         arguments
     }
+}
+
+/// The library, as a file without a name.
+fn library(flags: MFdFlags) -> io::Result<File> {
+    let mut library = File::from(memfd_create(c"without_noatime.so", flags)?);
+    library.write_all(WITHOUT_NOATIME)?;
+    Ok(library)
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -143,10 +198,12 @@ mod tests {
 
     #[test]
     fn speaks_both_dialects() {
-        let line = |dialect| {
-            let words = Virtiofsd { path: "/x".into(), dialect }.arguments(Path::new("/export"));
+        let line_for = |dialect, serves| {
+            let virtiofsd = Virtiofsd { path: "/x".into(), dialect };
+            let words = virtiofsd.arguments(Path::new("/export"), serves);
             words.join(&OsString::from(" ")).into_string().unwrap()
         };
+        let line = |dialect| line_for(dialect, Use::Machine);
         assert_eq!(
             line(Dialect::Qemu),
             "virtiofsd -o source=/export -o cache=always -o timeout=0.05 -o sandbox=chroot \
@@ -159,5 +216,12 @@ mod tests {
              --rlimit-nofile=0 --fd=3"
         );
         assert!(line(Dialect::Standalone { announces: true }).contains(QUIET));
+        assert_eq!(
+            line_for(Dialect::Qemu, Use::Volume),
+            "virtiofsd -o source=/export -o cache=auto -o sandbox=chroot -o log_level=err \
+             -o modcaps=-mknod --rlimit-nofile=0 --fd=3"
+        );
+        let standalone = line_for(Dialect::Standalone { announces: false }, Use::Volume);
+        assert!(standalone.ends_with(" --modcaps=-mknod --rlimit-nofile=0 --fd=3"));
     }
 }
