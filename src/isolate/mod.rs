@@ -3,9 +3,11 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+pub(crate) mod interfaces;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
+pub(crate) mod netlink;
 mod network;
 mod privileges;
 mod process;

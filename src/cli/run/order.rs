@@ -9,7 +9,7 @@ use crate::cli::timing::Unit;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
-use crate::workload::{Cpus, MemorySize};
+use crate::workload::{Cpus, MemorySize, Net};
 
 /// A guest and the command in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub(super) struct Order {
     pub(super) disk: PathBuf,
     /// The disk of a writable layer that stays.
     pub(super) layer: Option<PathBuf>,
+    /// Its network interfaces.
+    pub(super) nets: Vec<Net>,
     /// How many vCPUs.
     pub(super) cpus: Cpus,
     /// How much memory.
