@@ -12,8 +12,8 @@ use crate::guest::{example, in_emulation};
 /// The build that made the testbed, where any user can execute it.
 const DUPLEX: &str = "/run/duplex/bin/duplex";
 
-/// Runs a shell script in namespaces of its own in the testbed, with the image at `image`, in a cache
-/// that has the tuned kernel and belongs to user 1000.
+/// Runs a shell script in namespaces of its own in the testbed, with the image at `image`, a
+/// cache that has the tuned kernel, and state of its own.
 fn scene(script: &str) -> String {
     let kernel = tuned_kernel(&Cache::open().unwrap()).unwrap().elf;
     let script = format!(
@@ -22,7 +22,6 @@ fn scene(script: &str) -> String {
             cp -r {} image; cp {} image/bin/net-peer; chmod 755 image/bin/net-peer
             cp image/bin/net-peer image/bin/busybox .
             mkdir -m 700 cache state; cp -r {} cache/
-            chown -R 1000:1000 cache state
             export DUPLEX_CACHE=$d/cache XDG_RUNTIME_DIR=$d/state DUPLEX_TESTBED=never
             printf \"nameserver 127.0.0.1\\nnameserver 10.9.8.1\\nsearch duplex.test\\n\" >resolv.conf
             mount --bind resolv.conf /etc/resolv.conf
@@ -56,7 +55,7 @@ fn an_ordinary_users_guest_reaches_the_hosts_loopback() {
     }
     in_emulation(&"run --net user", || {
         let all = scene(&format!(
-            "chmod 666 /dev/kvm; ip link add up0 type veth peer name up1
+            "chown -R 1000:1000 cache state; chmod 666 /dev/kvm; ip link add up0 type veth peer name up1
             ip addr add 10.9.8.2/24 dev up0; ip link set up0 up; ip link set up1 up
             ip route add default via 10.9.8.1
             ./net-peer serve 127.0.0.1 1048576 setpriv --reuid 1000 --regid 1000 --clear-groups \
