@@ -127,7 +127,7 @@ fn interfaces_get_the_addresses_that_their_networks_have_for_them() {
             "1 packets transmitted, 1 packets received",
         ];
         has_in_order(&all, &parts);
-        assert_eq!(all.matches("default via").count(), 1, "{all}");
+        assert!(!all.contains("default via 10.9.8.1"), "{all}");
     });
 }
 
