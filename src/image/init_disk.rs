@@ -18,8 +18,8 @@ use crate::guest_images::{
 
 /// What Debian's kernels have as modules and a guest of `duplex run` needs, each after what it depends on.
 const MODULES: [&str; 11] = [
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_mmio",
     "virtio_blk",
     "failover",

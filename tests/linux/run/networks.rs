@@ -1,8 +1,9 @@
 //! Networks of commands in guests, in network namespaces of the testbed.
 
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use duplex::guest_images::{Cache, tuned_kernel};
+use duplex::guest_images::{Cache, Series, debian_kernel, tuned_kernel};
 
 use super::image;
 use crate::common::testbed::in_testbed;
@@ -13,9 +14,8 @@ use crate::guest::{example, in_emulation};
 const DUPLEX: &str = "/run/duplex/bin/duplex";
 
 /// Runs a shell script in namespaces of its own in the testbed, with the image at `image`, a
-/// cache that has the tuned kernel, and state of its own.
-fn scene(script: &str) -> String {
-    let kernel = tuned_kernel(&Cache::open().unwrap()).unwrap().elf;
+/// cache that has this kernel, and state of its own.
+fn scene(kernel: &Path, script: &str) -> String {
     let script = format!(
         "exec unshare -n -m sh -ec '
             d=$(mktemp -d /tmp/scene.XXXXXX); chmod 755 $d; cd $d
@@ -38,6 +38,15 @@ fn scene(script: &str) -> String {
     all
 }
 
+fn tuned() -> PathBuf {
+    tuned_kernel(&Cache::open().unwrap()).unwrap().elf
+}
+
+/// What is used where there is no tuned one: its drivers are modules.
+fn debian() -> PathBuf {
+    debian_kernel(&Cache::open().unwrap(), Series::V6_1).unwrap().elf
+}
+
 /// Asserts that all these are there, in this order.
 fn has_in_order(all: &str, parts: &[&str]) {
     let mut rest = all;
@@ -54,7 +63,7 @@ fn an_ordinary_users_guest_reaches_the_hosts_loopback() {
         return;
     }
     in_emulation(&"run --net user", || {
-        let all = scene(&format!(
+        let all = scene(&debian(), &format!(
             "chown -R 1000:1000 cache state; chmod 666 /dev/kvm; ip link add up0 type veth peer name up1
             ip addr add 10.9.8.2/24 dev up0; ip link set up0 up; ip link set up1 up
             ip route add default via 10.9.8.1
@@ -78,7 +87,7 @@ fn an_ordinary_users_guest_reaches_the_hosts_loopback() {
 #[test]
 fn a_tap_leads_both_ways() {
     in_emulation(&"run --net tap", || {
-        let all = scene(
+        let all = scene(&tuned(),
             "ip tuntap add tap0 mode tap; ip addr add 10.9.8.1/24 dev tap0; ip link set tap0 up
             mkfifo in out
             duplex run -i --net tap=tap0,ip=10.9.8.2/24,gateway=10.9.8.1 image sh -ec \
@@ -106,6 +115,7 @@ fn a_tap_leads_both_ways() {
 fn interfaces_get_the_addresses_that_their_networks_have_for_them() {
     in_emulation(&"run on a network, and by DHCP", || {
         let all = scene(
+            &tuned(),
             "duplex network create --no-nat --ports 2 guests >created
             ip tuntap add tap0 mode tap; ip addr add 10.9.8.1/24 dev tap0; ip link set tap0 up
             printf \"start 10.9.8.77\\nend 10.9.8.77\\ninterface tap0\\nlease_file $d/leases\\n\
@@ -135,6 +145,7 @@ fn interfaces_get_the_addresses_that_their_networks_have_for_them() {
 fn what_a_host_lacks_is_said() {
     in_emulation(&"run without a network", || {
         let all = scene(
+            &tuned(),
             "for net in tap=none0 user; do
                 if duplex run --net $net image true; then exit 1; else echo \"status $?\"; fi
             done 2>&1",
