@@ -48,7 +48,7 @@ $ip link set lo up
 $ip tuntap add tap0 mode tap vnet_hdr
 $ip addr add 10.9.8.1/24 dev tap0
 $ip link set tap0 up
-$iperf3 -s >/dev/null &
+$iperf3 -s >/dev/null 2>&1 &
 server=$!
 "$@" </dev/null | while read -r line; do
     echo "$line"
