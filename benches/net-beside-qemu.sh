@@ -50,14 +50,19 @@ $ip addr add 10.9.8.1/24 dev tap0
 $ip link set tap0 up
 $iperf3 -s >/dev/null 2>&1 &
 server=$!
-"$@" </dev/null | while read -r line; do
+mkfifo /console
+"$@" </dev/null >/console &
+vmm=$!
+while read -r line; do
     echo "$line"
     case $line in
+    # QEMU would wait for ever: without ACPI a guest cannot power itself off.
+    "duplex guest: status"*) break ;;
     mark*) echo "  exits $(cat /sys/kernel/debug/kvm/exits), to user space for MMIO" \
         "$(cat /sys/kernel/debug/kvm/mmio_exits), halts $(cat /sys/kernel/debug/kvm/halt_exits)" ;;
     esac
-done
-kill $server
+done </console
+kill $vmm $server
 END
 
 words="console=ttyS0 quiet panic=-1 root=/dev/vda ro duplex.script=/dev/vdb"
