@@ -14,7 +14,7 @@ use super::{FAILED, say, session};
 use crate::init::{FURTHER_PORT, Message, Start};
 use crate::instances::{self, Found};
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
-use crate::session::protocol::{Ending, Invocation, NotStarted};
+use crate::session::protocol::{Ending, Invocation};
 use crate::testbed;
 
 /// Run a further command in a guest that `duplex run` started
@@ -90,11 +90,7 @@ fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
         End::Ended(ending) => ending.exit_status(),
         End::NotStarted { reason, kind } => {
             say(reason);
-            match kind {
-                NotStarted::NotFound => 127,
-                NotStarted::CannotExecute => 126,
-                NotStarted::Surroundings => FAILED,
-            }
+            kind.exit_status()
         }
         End::Interrupted(number) => Ending::Killed(number).exit_status(),
         End::Lost => {

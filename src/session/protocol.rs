@@ -76,7 +76,7 @@ pub(crate) enum StreamKind {
     Terminal,
 }
 
-/// Why a command was not started; decides the exit status as in a shell.
+/// Why a command was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum NotStarted {
     /// There is no such program.
@@ -85,6 +85,17 @@ pub(crate) enum NotStarted {
     CannotExecute,
     /// What the command needs could not be prepared.
     Surroundings,
+}
+
+impl NotStarted {
+    /// The status to pass on, as shells and docker have it.
+    pub(crate) fn exit_status(self) -> u8 {
+        match self {
+            Self::NotFound => 127,
+            Self::CannotExecute => 126,
+            Self::Surroundings => 125,
+        }
+    }
 }
 
 /// How a command ended.

@@ -58,6 +58,16 @@ pub(crate) fn duplex(arguments: &[&str]) -> Command {
     command
 }
 
+/// An empty directory, for what all tests of a program share: it stays until the next run.
+pub(crate) fn empty_directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if path.exists() {
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
 /// A file in a directory of its own, which is removed with the returned guard.
 pub(crate) fn temporary_file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{OnceLock, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::prctl::set_pdeathsig;
@@ -29,32 +29,68 @@ pub(crate) fn state_directory(name: &str) -> PathBuf {
     path
 }
 
-/// A testbed that all tests of a file share. It ends with the test process, however that ends.
+/// A testbed that all tests of a file share; returns where its state is. It ends with the test
+/// process, however that ends. If it ends before (the emulator loses a machine now and then), another
+/// takes its place.
 pub(crate) fn shared() -> &'static Path {
-    static STATE: OnceLock<PathBuf> = OnceLock::new();
-    STATE.get_or_init(|| {
+    static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
         let state = state_directory(env!("CARGO_CRATE_NAME"));
-        let (up, wait_up) = mpsc::channel();
-        let place = state.clone();
+        let shared =
+            Arc::new(Shared { state, is: Mutex::new(Is::Starting), changed: Condvar::new() });
+        let kept = shared.clone();
         // A thread that never ends: the testbed dies with the thread that started it.
-        std::thread::spawn(move || {
-            let mut command = duplex(&place);
+        std::thread::spawn(move || kept.keep());
+        shared
+    });
+    let is = shared.is.lock().unwrap();
+    let starting = |is: &mut Is| *is == Is::Starting;
+    let (is, _) = shared.changed.wait_timeout_while(is, START, starting).unwrap();
+    assert_eq!(*is, Is::Up, "the tests' testbed");
+    &shared.state
+}
+
+struct Shared {
+    state: PathBuf,
+    is: Mutex<Is>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Is {
+    Starting,
+    Up,
+    Gone,
+}
+
+impl Shared {
+    /// Starts it again and again, three times at most.
+    fn keep(&self) -> ! {
+        for _ in 0..3 {
+            let mut command = duplex(&self.state);
             command.args(["testbed", "start", "--foreground"]).stdout(Stdio::piped());
             // SAFETY: a single system call.
             unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
             let mut child = command.spawn().unwrap();
             let mut line = String::new();
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            up.send(line).unwrap();
-            child.wait().unwrap();
-            loop {
-                std::thread::park();
+            if line == "the testbed is up\n" {
+                self.set(Is::Up);
             }
-        });
-        let line = wait_up.recv_timeout(START).expect("a testbed within ten minutes");
-        assert_eq!(line, "the testbed is up\n");
-        state
-    })
+            let status = child.wait().unwrap();
+            self.set(Is::Starting);
+            super::say(&format!("RETRIED: the tests' testbed has ended ({status})"));
+        }
+        self.set(Is::Gone);
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn set(&self, is: Is) {
+        *self.is.lock().unwrap() = is;
+        self.changed.notify_all();
+    }
 }
 
 /// A command in the shared testbed, through a shell there.

@@ -1,24 +1,29 @@
 //! An interactive shell in the guest, through a pseudo-terminal, on the serial port and on hvc0.
 
+use crate::common::terminal::Terminal;
 use crate::guest::{Boot, in_emulation};
 use crate::kernels::Kernel;
+
+/// At a shell's prompt; afterwards at the next.
+pub(crate) fn edit_a_line_and_interrupt_a_command(terminal: &mut Terminal) {
+    terminal.wait_for("# ");
+    // Two backspaces and a cursor key: the guest's own line editing.
+    terminal.type_in(b"echo abXX\x7f\x7fc\x1b[D-d\r");
+    terminal.wait_for("\nab-dc");
+    terminal.wait_for("# ");
+    // The foreground process says itself that it runs: the shell would lose a Ctrl-C that comes
+    // before its child has the terminal. The quotes keep what is typed apart from what is printed.
+    terminal.type_in(b"sh -c 'echo run\"\"ning; exec sleep 1000'\r");
+    terminal.wait_for("running");
+    terminal.type_in(b"\x03");
+    terminal.wait_for("# ");
+}
 
 fn shell(boot: Boot) {
     let boot = boot.word("duplex.then=shell");
     in_emulation(&boot, || {
         let mut terminal = boot.at_terminal();
-        terminal.wait_for("# ");
-        // Two backspaces and a cursor key: the guest's own line editing.
-        terminal.type_in(b"echo abXX\x7f\x7fc\x1b[D-d\r");
-        terminal.wait_for("\nab-dc");
-        terminal.wait_for("# ");
-        // The foreground process says itself that it runs: the shell would lose a Ctrl-C that
-        // comes before its child has the terminal. The quotes keep what is typed apart from what
-        // is printed.
-        terminal.type_in(b"sh -c 'echo run\"\"ning; exec sleep 1000'\r");
-        terminal.wait_for("running");
-        terminal.type_in(b"\x03");
-        terminal.wait_for("# ");
+        edit_a_line_and_interrupt_a_command(&mut terminal);
         terminal.type_in(b"echo status $?\r");
         terminal.wait_for("status 130");
         terminal.type_in(b"exit\r");

@@ -162,14 +162,17 @@ impl DerefMut for AtTerminal {
 /// overlooks it.
 pub(crate) fn in_emulation(what: &impl Debug, check: impl Fn()) {
     const RETRIES: usize = 2;
+    /// How much of a panic's words is shown, in characters from their end.
+    const SHOWN: usize = 600;
     if !has_testbed() {
         return;
     }
     for attempt in 1..=RETRIES {
-        if catch_unwind(AssertUnwindSafe(&check)).is_ok() {
-            return;
-        }
-        say(&format!("RETRIED: {what:?} has failed, attempt {attempt}"));
+        let Err(panic) = catch_unwind(AssertUnwindSafe(&check)) else { return };
+        // A test that passes in the end keeps the rest to itself.
+        let why = panic.downcast_ref::<String>().map_or("", String::as_str);
+        let end = why.char_indices().rev().nth(SHOWN).map_or(0, |(at, _)| at);
+        say(&format!("RETRIED: {what:?} has failed, attempt {attempt}: {:?}", &why[end..]));
     }
     check();
 }

@@ -14,7 +14,7 @@ use crate::image::Init;
 use crate::init::{Message, SESSION_PORT, Start};
 use crate::instances::Instance;
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
-use crate::session::protocol::{Ending, NotStarted};
+use crate::session::protocol::Ending;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::background::{Background, KeptOutput};
 use crate::vm::boot::kernel::Kernel;
@@ -180,11 +180,7 @@ fn conclude(end: End, killed: u64, outcome: &Outcome, console: KeptOutput) -> u8
         }
         End::NotStarted { reason, kind } => {
             say(reason);
-            match kind {
-                NotStarted::NotFound => 127,
-                NotStarted::CannotExecute => 126,
-                NotStarted::Surroundings => FAILED,
-            }
+            kind.exit_status()
         }
         End::Interrupted(number) => Ending::Killed(number).exit_status(),
         End::Lost => {

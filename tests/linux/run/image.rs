@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use duplex::guest_images::{Cache, busybox as program};
+
+use crate::common::empty_directory;
 
 const APPLETS: [&str; 24] = [
     "awk", "cat", "df", "dd", "echo", "env", "grep", "head", "hostname", "id", "kill", "ls",
@@ -14,14 +16,13 @@ const APPLETS: [&str; 24] = [
 
 /// The directory, made once.
 pub(super) fn busybox() -> &'static Path {
-    static IMAGE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path();
+        let root = empty_directory("busybox-root");
         for name in ["bin", "etc", "root"] {
             fs::create_dir(root.join(name)).unwrap();
         }
-        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
         let busybox = root.join("bin/busybox");
         fs::copy(program(&Cache::open().unwrap()).unwrap(), &busybox).unwrap();
         fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755)).unwrap();
@@ -31,7 +32,7 @@ pub(super) fn busybox() -> &'static Path {
         let users = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:100:Ann:/home/ann:/bin/sh\n";
         fs::write(root.join("etc/passwd"), users).unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\nusers:x:100:\naudio:x:29:ann\n").unwrap();
-        directory
+        root
     };
-    IMAGE.get_or_init(make).path()
+    IMAGE.get_or_init(make)
 }

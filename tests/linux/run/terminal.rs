@@ -2,6 +2,7 @@
 
 use super::{command, shell};
 use crate::common::terminal::Terminal;
+use crate::console::edit_a_line_and_interrupt_a_command;
 use crate::guest::in_emulation;
 
 #[test]
@@ -24,16 +25,7 @@ fn the_command_has_a_terminal_of_the_same_size() {
 fn a_shell_edits_lines_and_control_c_ends_its_command() {
     in_emulation(&"a shell", || {
         let mut terminal = Terminal::start(&mut command(&["-it"], &["sh"]));
-        terminal.wait_for("# ");
-        terminal.type_in(b"echo abXX\x7f\x7fc\x1b[D-d\r");
-        terminal.wait_for("\nab-dc");
-        terminal.wait_for("# ");
-        // The foreground process says itself that it runs; the quotes keep what is typed apart
-        // from what is printed.
-        terminal.type_in(b"sh -c 'echo run\"\"ning; exec sleep 1000'\r");
-        terminal.wait_for("running");
-        terminal.type_in(b"\x03");
-        terminal.wait_for("# ");
+        edit_a_line_and_interrupt_a_command(&mut terminal);
         terminal.type_in(b"exit 6\r");
         assert_eq!(terminal.end().code(), Some(6));
         assert!(terminal.is_as_before());
