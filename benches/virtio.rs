@@ -3,63 +3,21 @@
 //! `cargo bench --bench virtio`.
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::time::Duration;
-
-use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nix::time::{ClockId, clock_gettime};
 
+#[path = "common/device_time.rs"]
+mod device_time;
 #[path = "../tests/virtio/disk.rs"]
 mod disk;
 #[path = "../tests/virtio/driver.rs"]
 mod driver;
 
+use device_time::DeviceTime;
 use disk::{Data, ENGINES, FLUSH, GET_ID, IN, OK, OUT};
 use driver::{Driver, NEXT, desc};
 
 const DISK: u64 = 16 << 20;
 const QUEUE: u16 = 128;
-
-/// CPU time of this process but for this thread.
-struct DeviceTime;
-
-impl DeviceTime {
-    fn now() -> Duration {
-        let [all, own] = [ClockId::CLOCK_PROCESS_CPUTIME_ID, ClockId::CLOCK_THREAD_CPUTIME_ID]
-            .map(|clock| Duration::from(clock_gettime(clock).unwrap()));
-        all.saturating_sub(own)
-    }
-}
-
-impl Measurement for DeviceTime {
-    type Intermediate = Duration;
-    type Value = Duration;
-
-    fn start(&self) -> Duration {
-        Self::now()
-    }
-
-    fn end(&self, start: Duration) -> Duration {
-        // Never nothing: a sample of no time has no meaning to the statistics.
-        Self::now().saturating_sub(start).max(Duration::from_nanos(1))
-    }
-
-    fn add(&self, one: &Duration, other: &Duration) -> Duration {
-        *one + *other
-    }
-
-    fn zero(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn to_f64(&self, value: &Duration) -> f64 {
-        WallTime.to_f64(value)
-    }
-
-    fn formatter(&self) -> &dyn ValueFormatter {
-        WallTime.formatter()
-    }
-}
 
 /// Makes `depth` requests available at once, and waits until all are answered.
 fn round(driver: &mut Driver, depth: u16) {

@@ -9,11 +9,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod addressed_net;
 mod disk;
 mod net;
 mod volume;
 mod vsock;
 
+pub use addressed_net::{Address, AddressedNet, AddressedNetError, Ipv4Prefix, is_of_one_machine};
 pub use disk::{Disk, DiskEngine, DiskError};
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
 pub use volume::{Volume, VolumeError};

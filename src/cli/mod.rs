@@ -16,6 +16,7 @@ mod boot;
 mod doctor;
 mod exec;
 mod instances;
+mod interface;
 mod network;
 mod run;
 mod testbed;

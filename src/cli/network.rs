@@ -97,9 +97,9 @@ fn create(args: &Create) -> Result<(), Box<dyn Error>> {
     if let (Some(port), Some(subnet)) = (network.ports.first(), network.subnet) {
         let (guest, gateway, bits) = (subnet.first_guest(), subnet.gateway(), subnet.bits());
         say(format_args!(
-            "a guest: --net tap={}, in it: ip addr add {guest}/{bits} dev eth0; ip link set eth0 up; \
-             ip route add default via {gateway}",
-            port.tap
+            "a guest: duplex run --net tap={tap} …; or duplex boot --net tap={tap}, and in it: ip addr add \
+             {guest}/{bits} dev eth0; ip link set eth0 up; ip route add default via {gateway}",
+            tap = port.tap
         ));
     }
     if !args.no_nat && !network::host_forwards() {

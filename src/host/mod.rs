@@ -16,7 +16,7 @@ mod virtualization;
 pub use cgroups::cgroups;
 pub use check::{Check, State};
 pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
-pub use network::{machine_id, tun};
+pub use network::{Resolver, machine_id, resolver, tun};
 pub use processor::physical_address_bits;
 pub(crate) use programs::find_program;
 pub use programs::installed_program;

@@ -19,11 +19,14 @@ use crate::guest_images::{
 use crate::init::STAMP;
 
 /// What Debian's kernels have as modules and a guest of `duplex run` needs, each after what it depends on.
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 11] = [
     "virtio_ring",
     "virtio",
     "virtio_mmio",
     "virtio_blk",
+    "failover",
+    "net_failover",
+    "virtio_net",
     "vsock",
     "vmw_vsock_virtio_transport_common",
     "vmw_vsock_virtio_transport",

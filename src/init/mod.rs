@@ -6,10 +6,12 @@
 //! one vsock connection, which it makes to the host: a [session](crate::session). Further sessions,
 //! those of `duplex exec`, come over connections from the host, and have a process each.
 
+mod dhcp;
 mod further;
 mod memory;
 mod modules;
 mod names;
+mod network;
 mod pid1;
 mod protocol;
 mod root;
@@ -18,7 +20,9 @@ mod users;
 use std::process::ExitCode;
 
 pub(crate) use modules::load_modules;
-pub(crate) use protocol::{FURTHER_PORT, Layer, Message, SESSION_PORT, Setting, Start, Volume};
+pub(crate) use protocol::{
+    Addressing, FURTHER_PORT, Layer, Message, Network, SESSION_PORT, Setting, Start, Volume,
+};
 
 pub use further::main as further_session;
 pub use pid1::main;

@@ -13,7 +13,7 @@ use nix::unistd::{Pid, syncfs};
 
 use super::further::Door;
 use super::protocol::{Message, SESSION_PORT, Setting, Start};
-use super::{memory, modules, names, root, users};
+use super::{memory, modules, names, network, root, users};
 use crate::failure::{Failure, Step};
 use crate::isolate;
 use crate::session::guest::{Command, Port, Relay, Unobserved, child_signals, lead_session};
@@ -98,8 +98,13 @@ fn furnish(setting: Option<Setting>) -> Result<(), (NotStarted, String)> {
     let furnish = || -> Result<(), Failure> {
         root::enter(setting.layer)?;
         root::mount_volumes(&setting.volumes)?;
-        names::set(&setting.hostname)?;
-        isolate::bring_loopback_up()
+        isolate::bring_loopback_up()?;
+        let known = network::set_up(&setting.network, &setting.hostname)?;
+        names::set(&setting.hostname, known.address)?;
+        if !setting.network.interfaces.is_empty() {
+            names::set_resolver(&known.servers, &setting.network.search)?;
+        }
+        Ok(())
     };
     furnish().map_err(|failure| (NotStarted::Surroundings, format!("in the guest: {failure}")))
 }

@@ -1,10 +1,12 @@
 //! What the host and init say to each other, beside what every session does.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::session::protocol::Invocation;
+use crate::workload::Ipv4Prefix;
 
 /// The vsock port of the host on which a guest's init finds its session.
 pub(crate) const SESSION_PORT: u32 = 1024;
@@ -33,6 +35,30 @@ pub(crate) struct Setting {
     pub(crate) layer: Layer,
     /// Directories of the host.
     pub(crate) volumes: Vec<Volume>,
+    /// What there is beside loopback.
+    pub(crate) network: Network,
+}
+
+/// The network of a guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Network {
+    /// Its interfaces: eth0, eth1 and so on.
+    pub(crate) interfaces: Vec<Addressing>,
+    /// Who is asked for names, before those that DHCP servers tell of.
+    pub(crate) servers: Vec<Ipv4Addr>,
+    /// The domains that short names are looked up in.
+    pub(crate) search: Vec<String>,
+}
+
+/// Where an interface has its address from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Addressing {
+    /// The host says it.
+    Fixed { own: Ipv4Prefix, gateway: Option<Ipv4Addr> },
+    /// A DHCP server says it.
+    Dhcp,
+    /// It has none.
+    None,
 }
 
 /// The writable layer over the image.

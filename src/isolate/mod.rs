@@ -4,9 +4,11 @@
 //! second, so that a plan can be looked at and tested without privilege.
 
 mod identity;
+pub(crate) mod interfaces;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
+pub(crate) mod netlink;
 mod network;
 mod privileges;
 mod process;

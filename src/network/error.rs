@@ -35,6 +35,9 @@ pub enum Error {
         "every network from 10.87.0.0/24 to 10.87.255.0/24 overlaps with one of this host's: give one with --subnet"
     )]
     NoSubnet,
+    /// It has more taps than addresses.
+    #[error("tap {0} has no address in {1}: give the guest one with ip=ADDRESS/BITS, or ip=none")]
+    Full(String, Subnet),
     /// A VM has one of its taps.
     #[error("network {0} is in use: end the VM on tap {1} first, or give --force")]
     InUse(String, String),

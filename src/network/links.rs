@@ -1,15 +1,15 @@
 //! Interfaces and their addresses, as far as networks for guests need them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use super::netlink::Netlink;
 use super::subnet::Subnet;
+use crate::isolate::netlink::Netlink;
 
 /// The mark of all interfaces that are made here: their group, which they have from their first moment
 /// on ("du" in ASCII).
@@ -95,31 +95,6 @@ pub(super) fn make_bridge(netlink: &Netlink, name: &str) -> io::Result<()> {
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ]);
     netlink.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
-}
-
-/// Gives an interface its address.
-pub(super) fn add_address(netlink: &Netlink, index: u32, subnet: Subnet) -> io::Result<()> {
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = subnet.bits();
-    message.header.index = index;
-    let gateway: Ipv4Addr = subnet.gateway();
-    message.attributes.extend([
-        AddressAttribute::Local(gateway.into()),
-        AddressAttribute::Address(gateway.into()),
-        AddressAttribute::Broadcast(subnet.broadcast()),
-    ]);
-    netlink.request(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
-}
-
-/// Changes an interface, and sets it up.
-pub(super) fn set_up(netlink: &Netlink, index: u32, changes: Vec<LinkAttribute>) -> io::Result<()> {
-    let mut link = LinkMessage::default();
-    link.header.index = index;
-    link.header.flags = LinkFlags::Up;
-    link.header.change_mask = LinkFlags::Up;
-    link.attributes = changes;
-    netlink.request(RouteNetlinkMessage::SetLink(link), 0)
 }
 
 /// Says whether a bridge is complete.

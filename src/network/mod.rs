@@ -6,16 +6,16 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `netlink` | asking the kernel |
 //! | `links` | interfaces and addresses |
 //! | `subnet` | the addresses of a network |
 //! | `nat` | masquerading, by nftables |
+//! | `guest` | the address of a guest on a tap |
 //! | `error` | what can go wrong |
 
 mod error;
+mod guest;
 mod links;
 mod nat;
-mod netlink;
 mod subnet;
 
 use std::fs::{self, File};
@@ -24,10 +24,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use netlink_packet_route::link::LinkAttribute;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::isolate::interfaces;
+use crate::isolate::netlink::Netlink;
 use crate::vm::devices::virtio::net::tuntap::NewTap;
 pub use error::Error;
+pub(crate) use guest::of_guest;
 use links::Interface;
-use netlink::Netlink;
 pub use subnet::{Subnet, SubnetError};
 
 /// Held by each command, so that none takes for incomplete what another is making.
@@ -215,12 +217,12 @@ impl Networks {
         let bridge = self.interfaces()?.into_iter().find(|link| link.name == *name);
         let bridge = bridge.ok_or_else(|| Error::Missing(name.clone()))?;
         if bare {
-            links::add_address(&self.netlink, bridge.index, subnet)
+            interfaces::add_address(&self.netlink, bridge.index, subnet.gateway(), subnet.bits())
                 .map_err(refused("give the bridge its address"))?;
         }
         let mtu = wanted.mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
         let changes = mtu.clone().into_iter().collect();
-        links::set_up(&self.netlink, bridge.index, changes)
+        interfaces::set_up(&self.netlink, bridge.index, changes)
             .map_err(refused("set the bridge up"))?;
         if wanted.nat {
             nat::make(name, subnet)?;
@@ -239,7 +241,8 @@ impl Networks {
             let mut changes =
                 vec![LinkAttribute::Group(links::GROUP), LinkAttribute::Controller(bridge.index)];
             changes.extend(mtu.clone());
-            links::set_up(&self.netlink, link.index, changes).map_err(refused("set a tap up"))?;
+            interfaces::set_up(&self.netlink, link.index, changes)
+                .map_err(refused("set a tap up"))?;
             // With its mark and on its bridge: now it may stay.
             new.stay().map_err(refused("keep a tap"))?;
         }

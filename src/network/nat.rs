@@ -4,6 +4,8 @@
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+
 use super::error::Error;
 use super::subnet::Subnet;
 use crate::host;
@@ -37,14 +39,20 @@ pub(super) fn remove(network: &str) -> Result<(), Error> {
     nft(&["-f", "-"], &both).map(|_| ())
 }
 
-/// The networks that have a table; none where there is no nft to make one.
+/// The networks that have a table; none where there is no nft to make one, or no kernel to have one.
 pub(super) fn all() -> Result<Vec<String>, Error> {
-    if host::installed_program("nft").is_none() {
+    if host::installed_program("nft").is_none() || !kernel_filters() {
         return Ok(Vec::new());
     }
     let tables = nft(&["list", "tables", "ip"], "")?;
     let names = tables.lines().filter_map(|line| line.trim().strip_prefix("table ip "));
     Ok(names.filter_map(|name| name.strip_prefix(PREFIX)).map(Into::into).collect())
+}
+
+/// Whether the kernel has what nft talks to.
+fn kernel_filters() -> bool {
+    let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
+    socket(family, SockType::Raw, flags, SockProtocol::NetlinkNetFilter).is_ok()
 }
 
 fn nft(arguments: &[&str], input: &str) -> Result<String, Error> {

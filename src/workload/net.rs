@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -14,7 +15,7 @@ const MAX_NAME: usize = 15;
 const MIN_MTU: u16 = 68;
 
 /// A network interface of a guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Net {
     /// Where its packets go.
     pub backend: NetBackend,
@@ -31,7 +32,7 @@ pub struct Net {
 }
 
 /// Which way packets may go with checksums and segments left open, where the back end can have them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Offload {
     /// Both ways.
     #[default]
@@ -64,7 +65,7 @@ impl Offload {
 }
 
 /// Where the packets of a guest go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetBackend {
     /// To a tap device of the host.
     Tap(String),
@@ -85,7 +86,7 @@ impl fmt::Display for NetBackend {
 }
 
 /// An Ethernet address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {

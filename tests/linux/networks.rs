@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use duplex::guest_images::Initramfs;
 
+use crate::common::process::{PATIENCE, Process};
 use crate::common::testbed::{in_testbed, shared};
-use crate::common::{find_program, process, say, soak, text};
+use crate::common::{find_program, say, soak, text};
 use crate::guest::{Booted, in_emulation};
 use crate::kernels::Kernel;
 
@@ -19,6 +21,11 @@ const HOST: &str = "10.9.8.1";
 /// How much is transferred each way, and how often the guest knocks.
 fn amounts() -> (usize, u32) {
     if soak() { (1 << 30, 10_000) } else { (8 << 20, 200) }
+}
+
+/// How long nothing may be said: a transfer is silent.
+fn patience() -> Duration {
+    if soak() { Duration::from_secs(1800) } else { PATIENCE }
 }
 
 /// Where cargo has put the example, beside the tests.
@@ -90,7 +97,10 @@ impl Scene<'_> {
             "exec unshare -n sh -ec 'export DUPLEX_LOG=info; {files}; ip link set lo up; {}; {run}'",
             self.set_up
         );
-        let booted = Booted(process::output(&mut in_testbed(&script)));
+        let mut command = in_testbed(&script);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let output = Process::start(&mut command).output_within(patience());
+        let booted = Booted(output.unwrap_or_else(|late| panic!("{late}")));
         booted.said("the program has ended with 0");
         assert_eq!(booted.0.status.code(), Some(0), "{}", booted.stderr());
         booted

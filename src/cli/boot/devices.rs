@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use crate::cli::interface;
 use crate::vm::boot::plan::Plan;
 use crate::vm::devices::virtio::VirtioDevice;
 use crate::vm::devices::virtio::balloon::Balloon;
@@ -13,15 +14,12 @@ use crate::vm::devices::virtio::block::backing::{self, Backing};
 use crate::vm::devices::virtio::console::Console;
 use crate::vm::devices::virtio::console::port::Port;
 use crate::vm::devices::virtio::event_thread::EventThread;
-use crate::vm::devices::virtio::net::link::Link;
-use crate::vm::devices::virtio::net::tap::Tap;
-use crate::vm::devices::virtio::net::{self, Settings, passt};
 use crate::vm::devices::virtio::rng::Rng;
 use crate::vm::devices::virtio::vsock::Vsock;
 use crate::vm::devices::virtio::vsock::front::Front;
 use crate::vm::devices::virtio::vsock::listener::Listener;
 use crate::vm::reclaim::Reclaim;
-use crate::workload::{Boot, MacAddress, Net, NetBackend, Serial};
+use crate::workload::{Boot, Serial};
 
 /// How many there are.
 pub(super) fn count(boot: &Boot) -> usize {
@@ -53,7 +51,7 @@ pub(super) fn build(
         devices.push(Box::new(Block::new(disk, number, backing)?));
     }
     for (number, net) in boot.nets.iter().enumerate() {
-        devices.push(Box::new(interface(net, number)?));
+        devices.push(Box::new(interface::build(net, number, None)?));
     }
     if boot.rng || vsock.is_some() || hvc.is_some() {
         // Whose work takes no time shares a thread.
@@ -75,29 +73,4 @@ pub(super) fn build(
         devices.push(Box::new(Balloon::new(control, Reclaim::new(plan.mapped()), thread)));
     }
     Ok(devices)
-}
-
-/// Builds a network interface, its other end included.
-fn interface(net: &Net, number: usize) -> Result<net::Net, Box<dyn Error>> {
-    let (name, link, mtu): (String, Box<dyn Link>, u16) = match &net.backend {
-        NetBackend::Tap(name) => {
-            let tap = Tap::open(name, net.mtu)?;
-            let mtu = tap.mtu();
-            (format!("tap {name}"), Box::new(tap), mtu)
-        }
-        NetBackend::User => {
-            let (stream, mtu) = passt::start(net.mtu)?;
-            ("passt".into(), Box::new(stream), mtu)
-        }
-        NetBackend::None => return Err("--net none is no interface".into()),
-    };
-    let settings = Settings {
-        name,
-        mac: net.mac.unwrap_or_else(|| MacAddress::derived("", &net.backend, number)),
-        mtu,
-        bytes_per_second: net.bytes_per_second,
-        packets_per_second: net.packets_per_second,
-        offload: net.offload,
-    };
-    Ok(net::Net::new(settings, number, link)?)
 }

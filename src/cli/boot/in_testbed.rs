@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
-use crate::cli::{say, session, timing};
+use crate::cli::{interface, say, session, timing};
 use crate::testbed::{self, Machine};
-use crate::workload::{Boot, Net, OnReboot, Serial};
+use crate::workload::{Boot, OnReboot, Serial};
 
 /// Runs the same boot in the testbed; returns its exit status.
 pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Box<dyn Error>> {
@@ -16,7 +16,7 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
         check_is_file(initrd)?;
     }
     if let Some(net) = boot.nets.first() {
-        return Err(no_network(net, reason).into());
+        return Err(interface::none_in_testbed(net, reason, "boot").into());
     }
     if let Some(vsock) = &boot.vsock {
         return Err(out_of_reach(&vsock.path).into());
@@ -77,17 +77,6 @@ fn check_is_no_device(disk: &Path) -> Result<(), String> {
     }
     let name = disk.display();
     Err(format!("disk {name}: it is a device, which the testbed does not have: give a file"))
-}
-
-/// The testbed is a machine without a network: neither this host's taps nor a route for passt.
-fn no_network(net: &Net, reason: &str) -> String {
-    let backend = &net.backend;
-    format!(
-        "--net {backend}: the guest would boot in the testbed ({reason}), which has no network: give \
-         --testbed never on a host with hardware virtualization, or make a network in the testbed \
-         and boot there: duplex testbed run -- sh -c 'ip tuntap add tap0 mode tap; ip link set \
-         tap0 up; duplex boot --net tap=tap0 …'"
-    )
 }
 
 /// The command inside the testbed: this one, with everything decided.

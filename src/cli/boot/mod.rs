@@ -16,14 +16,13 @@ use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
 use crate::vm::memory;
-use crate::workload::{
-    Boot, Cmdline, Cpus, Disk, MacAddress, MemorySize, Net, NetBackend, OnReboot, Serial, Vsock,
-};
+use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, Net, OnReboot, Serial, Vsock};
 
 mod devices;
 mod here;
 mod in_testbed;
 
+use crate::cli::interface;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::Unit;
 
@@ -186,7 +185,7 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
     };
     let (cpus, memory, on_reboot) = (args.cpus, args.memory, args.on_reboot);
     let (disks, rng, vsock) = (args.disks.clone(), args.rng, args.vsock.clone());
-    let (nets, balloon) = (nets(args), args.balloon);
+    let (nets, balloon) = (interface::with_addresses(args.nets.iter()), args.balloon);
     Ok(Boot {
         kernel,
         initrd,
@@ -202,17 +201,6 @@ fn boot(args: &Args) -> Result<Boot, Box<dyn Error>> {
         vsock,
         balloon,
     })
-}
-
-/// The network interfaces, each with its address.
-fn nets(args: &Args) -> Vec<Net> {
-    let host = host::machine_id();
-    let wanted = args.nets.iter().filter(|net| net.backend != NetBackend::None);
-    let with_address = |(number, net): (usize, &Net)| {
-        let mac = net.mac.unwrap_or_else(|| MacAddress::derived(&host, &net.backend, number));
-        Net { mac: Some(mac), ..net.clone() }
-    };
-    wanted.enumerate().map(with_address).collect()
 }
 
 /// The consoles that there are, the last of which is init's, and what a guest does when it crashes.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::order::Order;
 use super::volumes;
-use crate::cli::{FAILED, say, timing};
+use crate::cli::{FAILED, interface, say, timing};
 use crate::image::Init;
 use crate::init::{Message, SESSION_PORT, Start};
 use crate::instances::Instance;
@@ -24,6 +24,7 @@ use crate::vm::devices::virtio::VirtioDevice;
 use crate::vm::devices::virtio::block::Block;
 use crate::vm::devices::virtio::block::backing::Backing;
 use crate::vm::devices::virtio::event_thread::EventThread;
+use crate::vm::devices::virtio::net::passt::UserNetwork;
 use crate::vm::devices::virtio::vsock::Vsock;
 use crate::vm::devices::virtio::vsock::front::Front;
 use crate::vm::devices::virtio::vsock::listener::Listener;
@@ -97,7 +98,8 @@ fn plan(order: &Order, devices: usize) -> Result<Plan, Box<dyn Error>> {
     Ok(Plan::new(kernel, initramfs, cmdline, order.memory, devices)?)
 }
 
-/// The image's disk, the layer's if there is one, that of init if it is on one, and the way to init.
+/// The image's disk, the layer's if there is one, that of init if it is on one; the networks; and the way
+/// to init.
 fn devices(
     order: &Order,
     front: &Arc<Front>,
@@ -112,6 +114,10 @@ fn devices(
     for (number, disk) in [Some(image), layer, init].into_iter().flatten().enumerate() {
         let backing = Backing::open(&disk.path, disk.read_only)?;
         devices.push(Box::new(Block::new(&disk, number, backing)?));
+    }
+    for (number, net) in order.nets.iter().enumerate() {
+        let user = UserNetwork::of(number);
+        devices.push(Box::new(interface::build(net, number, Some(&user))?));
     }
     let thread = Arc::new(EventThread::start("devices")?);
     let vsock = Vsock::new(CID, front.clone(), thread).receive_buffers(RECEIVE_BUFFERS);

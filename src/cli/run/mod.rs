@@ -5,6 +5,7 @@ mod environment;
 mod here;
 mod in_testbed;
 mod layer;
+mod nets;
 mod order;
 mod volumes;
 
@@ -20,9 +21,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 pub(super) use self::environment::{Variable, environment};
 pub(super) use self::in_testbed::RUNTIME_DIR;
 use self::order::Order;
-use super::say;
 use super::testbed_mode::TestbedMode;
 use super::timing::Unit;
+use super::{interface, say};
 use crate::guest_images::Cache;
 use crate::host;
 use crate::image::{self, Init, run_kernel};
@@ -32,7 +33,7 @@ use crate::session::protocol::{Invocation, StreamKind};
 use crate::terminal::WindowSize;
 use crate::trace::boot::Recorder;
 use crate::vm::memory;
-use crate::workload::{Cpus, MemorySize, Volume};
+use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
 
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
@@ -51,6 +52,7 @@ Examples:
   duplex run --cpus 2 --memory 1G -e LANG=C -w /src -u 1000 ./rootfs make
   duplex run -v .:/src:ro -v out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
+  duplex run --net user ./rootfs wget http://example.com/
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it, and
   duplex stop web
@@ -97,9 +99,13 @@ pub(super) struct Args {
     /// What others find it by, and its host name [default: random digits]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// The network
-    #[arg(long, value_enum, default_value = "none")]
-    net: Network,
+    /// A network interface, which the guest sees as eth0, eth1 and so on: (user) as this user has the
+    /// network, by passt, or on a tap of this host; none is the default. Options of a tap:
+    /// ip=ADDRESS/BITS|dhcp|none [default: what `duplex network` has for it, else dhcp],
+    /// gateway=ADDRESS, dns=ADDRESS. Of both: mac=ADDRESS; mtu=N; rate=SIZE and pps=N (bytes and
+    /// packets a second, each way); offload=on|off|rx|tx. Can be given again
+    #[arg(long = "net", value_name = "none|user|tap=NAME[,OPTION]…")]
+    nets: Vec<AddressedNet>,
     /// Leave it running, and print its name
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
     detach: bool,
@@ -136,13 +142,6 @@ pub(super) struct Args {
     /// The command and its arguments [default: /bin/sh]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
-}
-
-/// Networks that a guest can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Network {
-    /// Loopback and nothing else.
-    None,
 }
 
 /// Carries out what another process has decided.
@@ -206,6 +205,10 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         );
     }
     let reason = args.testbed.reason(args.count_instructions);
+    let (nets, network) = nets::decide(&args.nets)?;
+    if let (Some(reason), Some(net)) = (&reason, nets.first()) {
+        return Err(interface::none_in_testbed(net, reason, "run").into());
+    }
     if let Some(reason) = &reason {
         say(format_args!("running in the testbed ({reason})"));
     }
@@ -233,6 +236,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         hostname: name,
         layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
         volumes: seen,
+        network,
     };
     Ok(Order {
         about,
@@ -241,6 +245,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         disk,
         layer,
         volumes,
+        nets,
         cpus: args.cpus,
         memory: args.memory,
         start: Start { invocation, user: args.user.clone(), setting: Some(setting) },

@@ -10,7 +10,7 @@ use crate::cli::timing::Unit;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
-use crate::workload::{Cpus, MemorySize};
+use crate::workload::{Cpus, MemorySize, Net};
 
 /// A guest and the command in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub(super) struct Order {
     pub(super) layer: Option<PathBuf>,
     /// Directories of this host.
     pub(super) volumes: Vec<Volume>,
+    /// Its network interfaces.
+    pub(super) nets: Vec<Net>,
     /// How many vCPUs.
     pub(super) cpus: Cpus,
     /// How much memory.

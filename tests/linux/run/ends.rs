@@ -1,5 +1,6 @@
 //! How commands end, and what is refused before they begin.
 
+use duplex::host::virtualization;
 use nix::sys::signal::Signal;
 
 use super::{command, complained, end_of, said, shell};
@@ -76,7 +77,11 @@ fn what_cannot_be_honoured_is_refused() {
         assert!(output.stdout.is_empty());
     };
     refused(&["--container"], "no containers yet");
-    refused(&["--net", "user"], "possible values: none");
+    refused(&["--net", "user,speed=1"], "no option of a network");
+    refused(&["--net", "tap=t,ip=10.9.8.2"], "is no address of a guest");
+    if virtualization().lack().is_some() {
+        refused(&["--net", "user"], "which has no network");
+    }
     refused(&["-it"], "standard input is no terminal");
     refused(&["-d", "-i"], "cannot be used with");
     refused(&["--name", "a/b"], "is no name");

@@ -3,6 +3,7 @@
 mod ends;
 mod image;
 mod lasting;
+mod networks;
 mod streams;
 mod terminal;
 mod volumes;

@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 use super::stream::Stream;
 use crate::host;
 use crate::isolate::Program;
+use crate::workload::Ipv4Prefix;
 
 const PROGRAM: &str = "passt";
 /// The number of the socket in passt, after its standard streams.
@@ -39,18 +41,50 @@ pub enum PasstError {
     Ended(String),
 }
 
-/// Starts it; returns the link to it and the MTU.
+/// The addresses of a guest that does not ask passt for any: QEMU's users know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserNetwork {
+    /// The guest's.
+    pub own: Ipv4Prefix,
+    /// Behind it is the host's loopback, and everything else.
+    pub gateway: Ipv4Addr,
+    /// Who is asked for names: what arrives there is asked of the first server that the host has.
+    pub dns: Ipv4Addr,
+}
+
+impl UserNetwork {
+    /// Those of the guest's interface number `number`, each in a network of its own.
+    pub fn of(number: usize) -> UserNetwork {
+        let third = u8::try_from(number).unwrap_or(u8::MAX).saturating_add(2);
+        let at = |last| Ipv4Addr::new(10, 0, third, last);
+        UserNetwork { own: Ipv4Prefix { address: at(15), bits: 24 }, gateway: at(2), dns: at(3) }
+    }
+}
+
+/// Starts it; returns the link to it and the MTU. Without a network of its own, what the guest gets by
+/// DHCP are the host's addresses.
 ///
 /// # Errors
 /// Why it has not started.
-pub fn start(mtu: Option<u16>) -> Result<(Stream, u16), PasstError> {
+pub fn start(mtu: Option<u16>, network: Option<&UserNetwork>) -> Result<(Stream, u16), PasstError> {
     let path = host::installed_program(PROGRAM).ok_or(PasstError::Missing)?;
     let mtu = mtu.unwrap_or(MTU);
     let (ours, theirs) = UnixStream::pair()?;
     let (mut said, log) = io::pipe()?;
     let null = || File::options().read(true).write(true).open("/dev/null").map(OwnedFd::from);
     let size = mtu.to_string();
-    let argv = [PROGRAM, "--quiet", "--stderr", "--fd", SOCKET, "--mtu", &size];
+    let mut argv: Vec<String> =
+        [PROGRAM, "--quiet", "--stderr", "--fd", SOCKET, "--mtu", &size].map(Into::into).into();
+    if let Some(UserNetwork { own, gateway, dns }) = network {
+        for (option, value) in [
+            ("--address", own.address.to_string()),
+            ("--netmask", own.bits.to_string()),
+            ("--gateway", gateway.to_string()),
+            ("--dns-forward", dns.to_string()),
+        ] {
+            argv.extend([option.to_owned(), value]);
+        }
+    }
     let process = Program::new(path, argv)?
         .env([("PATH", std::env::var_os("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin")))])?
         .descriptors(vec![null()?, null()?, log.into(), theirs.into()])

@@ -10,10 +10,10 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 /// A socket to the kernel.
-pub(super) struct Netlink(Socket);
+pub(crate) struct Netlink(Socket);
 
 impl Netlink {
-    pub(super) fn open() -> io::Result<Netlink> {
+    pub(crate) fn open() -> io::Result<Netlink> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
@@ -54,13 +54,13 @@ impl Netlink {
     }
 
     /// Has something done.
-    pub(super) fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    pub(crate) fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_ACK | flags)?;
         self.answers(|_| ())
     }
 
     /// Everything of a kind.
-    pub(super) fn dump(
+    pub(crate) fn dump(
         &self,
         message: RouteNetlinkMessage,
     ) -> io::Result<Vec<RouteNetlinkMessage>> {

@@ -1,0 +1,63 @@
+//! The guest's interfaces: up, with the addresses that the host or a DHCP server has for them.
+
+use std::net::Ipv4Addr;
+
+use super::dhcp;
+use super::protocol::{Addressing, Network};
+use crate::failure::{Failure, Step};
+use crate::isolate::interfaces::{add_address, add_default_route, find, set_up as bring_up};
+use crate::isolate::netlink::Netlink;
+
+/// The C library asks no more servers than these (MAXNS in resolv.h).
+const MOST_SERVERS: usize = 3;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The address of the first interface that has one.
+    pub(super) address: Option<Ipv4Addr>,
+    /// Who is asked for names.
+    pub(super) servers: Vec<Ipv4Addr>,
+}
+
+/// Sets the interfaces up, one after the other. The first that has a gateway has the default route.
+pub(super) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure> {
+    let mut known = Known { address: None, servers: network.servers.clone() };
+    if network.interfaces.is_empty() {
+        return Ok(known);
+    }
+    let netlink = Netlink::open().step("ask the kernel for interfaces")?;
+    let mut has_route = false;
+    for (number, addressing) in network.interfaces.iter().enumerate() {
+        let name = format!("eth{number}");
+        let interface = find(&netlink, &name).step_with(|| format!("find {name}"))?;
+        bring_up(&netlink, interface.index, Vec::new()).step_with(|| format!("set {name} up"))?;
+        let (own, gateway) = match *addressing {
+            Addressing::None => continue,
+            Addressing::Fixed { own, gateway } => (own, gateway),
+            Addressing::Dhcp => {
+                let lease = dhcp::lease(&name, &interface.hardware, hostname)
+                    .step_with(|| format!("get an address for {name} by DHCP"))?;
+                known.servers.extend(lease.servers);
+                (lease.own, lease.gateway)
+            }
+        };
+        add_address(&netlink, interface.index, own.address, own.bits)
+            .step_with(|| format!("give {name} the address {own}"))?;
+        known.address.get_or_insert(own.address);
+        if let Some(gateway) = gateway.filter(|_| !has_route) {
+            add_default_route(&netlink, interface.index, gateway)
+                .step_with(|| format!("reach other networks by {gateway}"))?;
+            has_route = true;
+        }
+    }
+    let mut seen = Vec::new();
+    known.servers.retain(|server| {
+        !seen.contains(server) && {
+            seen.push(*server);
+            true
+        }
+    });
+    known.servers.truncate(MOST_SERVERS);
+    Ok(known)
+}

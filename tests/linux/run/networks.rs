@@ -1,0 +1,148 @@
+//! Networks of commands in guests, in network namespaces of the testbed.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use duplex::guest_images::{Cache, Series, debian_kernel, tuned_kernel};
+
+use super::image;
+use crate::common::testbed::in_testbed;
+use crate::common::{find_program, process, say, text};
+use crate::guest::{example, in_emulation};
+
+/// The build that made the testbed, where any user can execute it.
+const DUPLEX: &str = "/run/duplex/bin/duplex";
+
+/// Runs a shell script in namespaces of its own in the testbed, with the image at `image`, a
+/// cache that has this kernel, and state of its own.
+fn scene(kernel: &Path, script: &str) -> String {
+    let script = format!(
+        "exec unshare -n -m sh -ec '
+            d=$(mktemp -d /tmp/scene.XXXXXX); chmod 755 $d; cd $d
+            cp -r {} image; cp {} image/bin/net-peer; chmod 755 image/bin/net-peer
+            cp image/bin/net-peer image/bin/busybox .
+            mkdir -m 700 cache state; cp -r {} cache/
+            export DUPLEX_CACHE=$d/cache XDG_RUNTIME_DIR=$d/state DUPLEX_TESTBED=never
+            printf \"nameserver 127.0.0.1\\nnameserver 10.9.8.1\\nsearch duplex.test\\n\" >resolv.conf
+            mount --bind resolv.conf /etc/resolv.conf
+            ip link set lo up
+            duplex() {{ {DUPLEX} \"$@\"; }}
+            {script}'",
+        text(image::busybox()),
+        text(&example("net-peer")),
+        text(kernel.parent().unwrap()),
+    );
+    let Output { status, stdout, stderr } = process::output(&mut in_testbed(&script));
+    let all = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert_eq!(status.code(), Some(0), "{all}");
+    all
+}
+
+fn tuned() -> PathBuf {
+    tuned_kernel(&Cache::open().unwrap()).unwrap().elf
+}
+
+/// What is used where there is no tuned one: its drivers are modules.
+fn debian() -> PathBuf {
+    debian_kernel(&Cache::open().unwrap(), Series::V6_1).unwrap().elf
+}
+
+/// Asserts that all these are there, in this order.
+fn has_in_order(all: &str, parts: &[&str]) {
+    let mut rest = all;
+    for part in parts {
+        let (_, after) = rest.split_once(part).unwrap_or_else(|| panic!("no '{part}' in:\n{all}"));
+        rest = after;
+    }
+}
+
+#[test]
+fn an_ordinary_users_guest_reaches_the_hosts_loopback() {
+    if !find_program("passt") {
+        say("SKIPPED: passt is not installed (make packages)");
+        return;
+    }
+    in_emulation(&"run --net user", || {
+        let all = scene(&debian(), &format!(
+            "chown -R 1000:1000 cache state; chmod 666 /dev/kvm; ip link add up0 type veth peer name up1
+            ip addr add 10.9.8.2/24 dev up0; ip link set up0 up; ip link set up1 up
+            ip route add default via 10.9.8.1
+            ./net-peer serve 127.0.0.1 1048576 setpriv --reuid 1000 --regid 1000 --clear-groups \
+            {DUPLEX} run --name web --net user image sh -ec \
+            \"cat /etc/hosts /etc/resolv.conf; net-peer take 10.0.2.2; net-peer give 10.0.2.2 1048576\""
+        ));
+        let files =
+            ["localhost\n", "10.0.2.15\tweb\n", "nameserver 10.0.2.3\nsearch duplex.test\n"];
+        has_in_order(&all, &files);
+        for (guest, host) in [("took ", "duplex host: gave "), ("gave ", "duplex host: took ")] {
+            let rest = |key: &str| {
+                let line = all.lines().find_map(|line| line.strip_prefix(key));
+                line.unwrap_or_else(|| panic!("no '{key}' in:\n{all}"))
+            };
+            assert_eq!(rest(guest), rest(host));
+        }
+    });
+}
+
+#[test]
+fn a_tap_leads_both_ways() {
+    in_emulation(&"run --net tap", || {
+        let all = scene(&tuned(),
+            "ip tuntap add tap0 mode tap; ip addr add 10.9.8.1/24 dev tap0; ip link set tap0 up
+            mkfifo in out
+            duplex run -i --net tap=tap0,ip=10.9.8.2/24,gateway=10.9.8.1 image sh -ec \
+            \"cat /etc/resolv.conf; busybox ping -q -c 3 10.9.8.1; busybox ip route; echo up; cat\" \
+            <in >out &
+            exec 3>in 4<out
+            while read -r line; do echo \"$line\"; [ \"$line\" != up ] || break; done <&4
+            ./busybox ping -q -c 3 10.9.8.2 | sed s/^/host:/
+            exec 3>&-; wait $!",
+        );
+        let parts = [
+            // Not what is out of the guest's reach.
+            "nameserver 10.9.8.1\nsearch",
+            "3 packets transmitted, 3 packets received",
+            "default via 10.9.8.1 dev eth0",
+            "up\n",
+            "host:3 packets transmitted, 3 packets received",
+        ];
+        has_in_order(&all, &parts);
+        assert!(!all.contains("nameserver 127."), "{all}");
+    });
+}
+
+#[test]
+fn interfaces_get_the_addresses_that_their_networks_have_for_them_and_what_is_missing_is_said() {
+    in_emulation(&"run on a network, and by DHCP", || {
+        let all = scene(
+            &tuned(),
+            "duplex network create --no-nat --ports 2 guests >created
+            ip tuntap add tap0 mode tap; ip addr add 10.9.8.1/24 dev tap0; ip link set tap0 up
+            printf \"start 10.9.8.77\\nend 10.9.8.77\\ninterface tap0\\nlease_file $d/leases\\n\
+            pidfile $d/pid\\noption subnet 255.255.255.0\\noption router 10.9.8.1\\n\
+            option dns 10.9.8.1 10.9.8.3\\n\" >conf
+            touch leases; ./busybox udhcpd -f conf 2>served & server=$!
+            duplex run --name web --net none --net tap=guestsp1,dns=10.87.0.1 --net tap=tap0 image \
+            sh -ec \"cat /etc/hosts /etc/resolv.conf; busybox ip -4 -o addr; busybox ip route; \
+            busybox ping -q -c 1 10.87.0.1; busybox ping -q -c 1 10.9.8.1\"
+            kill $server; cat served
+            for net in tap=none0 user; do
+                if duplex run --net $net image true; then exit 1; else echo \"status $?\"; fi
+            done 2>&1",
+        );
+        let parts = [
+            "10.87.0.3\tweb\n",
+            "nameserver 10.87.0.1\nnameserver 10.9.8.1\nnameserver 10.9.8.3\n",
+            "10.87.0.3/24 brd 10.87.0.255",
+            "10.9.8.77/24 brd 10.9.8.255",
+            "default via 10.87.0.1 dev eth0",
+            "1 packets transmitted, 1 packets received",
+            "1 packets transmitted, 1 packets received",
+        ];
+        has_in_order(&all, &parts);
+        assert!(!all.contains("default via 10.9.8.1"), "{all}");
+        has_in_order(&all, &["there is no tap none0: make it as root", "status 125", "status 125"]);
+        let user = if find_program("passt") { "a default route" } else { "apt-get install passt" };
+        assert!(all.contains(user), "{all}");
+    });
+}
