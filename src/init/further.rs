@@ -12,7 +12,7 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, VsockAddr, accept4, bind, listen, socket,
 };
 
-use super::pid1::start_command;
+use super::command::start_command;
 use super::protocol::{FURTHER_PORT, Message, Start};
 use crate::failure::{Failure, Step};
 use crate::isolate::Program;

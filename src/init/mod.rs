@@ -6,6 +6,7 @@
 //! one vsock connection, which it makes to the host: a [session](crate::session). Further sessions,
 //! those of `duplex exec`, come over connections from the host, and have a process each.
 
+mod command;
 mod dhcp;
 mod further;
 mod memory;

@@ -1,7 +1,7 @@
 //! Init's way from the kernel's start of it to the end of the machine.
 
 use std::convert::Infallible;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
@@ -11,14 +11,15 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
 use nix::unistd::{Pid, syncfs};
 
+use super::command::start_command;
 use super::further::Door;
 use super::protocol::{Message, SESSION_PORT, Setting, Start};
-use super::{memory, modules, names, network, root, users};
+use super::{memory, modules, names, network, root};
 use crate::failure::{Failure, Step};
 use crate::isolate;
-use crate::session::guest::{Command, Port, Relay, Unobserved, child_signals, lead_session};
+use crate::session::guest::{Port, Relay, child_signals, lead_session};
 use crate::session::poll::set_nonblocking;
-use crate::session::protocol::{Invocation, NotStarted, ToHost};
+use crate::session::protocol::{NotStarted, ToHost};
 
 /// Runs as PID 1, until it ends the machine.
 pub fn main() -> ExitCode {
@@ -107,24 +108,4 @@ fn furnish(setting: Option<Setting>) -> Result<(), (NotStarted, String)> {
         Ok(())
     };
     furnish().map_err(|failure| (NotStarted::Surroundings, format!("in the guest: {failure}")))
-}
-
-/// Starts a command as who it is to be.
-pub(super) fn start_command(start: Start) -> Result<Command, (NotStarted, String)> {
-    let refused = |reason: String| (NotStarted::Surroundings, reason);
-    let user = users::find(start.user.as_deref()).map_err(refused)?;
-    let mut invocation = start.invocation;
-    if !invocation.env.iter().any(|(name, _)| name == "HOME") {
-        invocation.env.push(("HOME".into(), user.home.into()));
-    }
-    enter_working_directory(&invocation).map_err(refused)?;
-    Command::start(&invocation, Some(&user.identity), &mut Unobserved)
-}
-
-/// Makes it where it is missing, as docker does.
-fn enter_working_directory(invocation: &Invocation) -> Result<(), String> {
-    let cwd = &invocation.cwd;
-    fs::create_dir_all(cwd).and_then(|()| std::env::set_current_dir(cwd)).map_err(|error| {
-        format!("the working directory {} can't be entered: {error}; give another", cwd.display())
-    })
 }

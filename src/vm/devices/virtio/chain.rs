@@ -4,7 +4,7 @@ use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryMmap};
 
 use virtio_queue::desc::split::Descriptor;
 
-use super::queue::QueueError;
+use super::queue_error::QueueError;
 
 /// The longest chain through an indirect table: more than Linux ever makes, and IOV_MAX, so that any
 /// chain fits one readv(2). Without a table the queue's size is the limit.

@@ -23,6 +23,7 @@ mod iovecs;
 pub mod mmio;
 pub mod net;
 pub mod queue;
+mod queue_error;
 pub mod rate;
 mod registers;
 pub mod rng;

@@ -5,12 +5,13 @@
 //! | `backing` | the file: opened, measured, locked |
 //! | `config` | features and the configuration space |
 //! | `request` | what the driver asks for, as a value |
-//! | `engine`, `uring`, `threads` | how the host does it |
+//! | `engine`, `uring`, `threads`, `engines` | how the host does it, and which of them a disk gets |
 //! | `slot`, `work` | requests in hand, queues, completions |
 
 pub mod backing;
 mod config;
-pub mod engine;
+mod engine;
+pub mod engines;
 mod lock;
 mod request;
 mod slot;
@@ -55,11 +56,11 @@ impl Block {
     ///
     /// # Errors
     /// No thread left, or the engine that was asked for is not there.
-    pub fn new(disk: &Disk, number: usize, backing: Backing) -> Result<Block, engine::Error> {
-        let engine = engine::choose(disk.engine, &disk.path)?;
+    pub fn new(disk: &Disk, number: usize, backing: Backing) -> Result<Block, engines::Error> {
+        let engine = engines::choose(disk.engine, &disk.path)?;
         ignore_file_size_limit();
         let name = format!("disk{number}");
-        let thread = EventThread::start(&name).map_err(engine::Error::Thread)?;
+        let thread = EventThread::start(&name).map_err(engines::Error::Thread)?;
         let mut id = [0; request::ID_BYTES];
         for (byte, character) in id.iter_mut().zip(disk.id.as_deref().unwrap_or(&name).bytes()) {
             *byte = character;
@@ -110,7 +111,7 @@ impl VirtioDevice for Block {
         let throttle = Throttle::new(limiter).map_err(descriptors)?;
         let depth = activation.queues.iter().map(|queue| u32::from(queue.size())).sum();
         let engine =
-            engine::start(self.engine, self.backing.clone(), depth).map_err(descriptors)?;
+            engines::start(self.engine, self.backing.clone(), depth).map_err(descriptors)?;
         let work = Work::new(activation, engine, throttle, self.backing.clone(), self.id);
         self.work = Some(self.thread.employ(Box::new(work))?);
         Ok(())

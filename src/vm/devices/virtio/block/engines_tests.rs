@@ -1,6 +1,7 @@
 //! Both engines do the same.
 
 use super::*;
+use crate::vm::devices::virtio::block::engine::Operation;
 use std::fs::File;
 
 const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
