@@ -158,11 +158,19 @@ pub(crate) struct Pipe {
     pub(crate) read: Vec<u8>,
     /// How much of it was waited for.
     seen: usize,
+    /// The end of whoever writes, where the other side stays open longer than that: a terminal's.
+    writer: Option<OwnedFd>,
 }
 
 impl Pipe {
     pub(super) fn new(file: Option<File>, what: &str) -> Pipe {
-        Pipe { file, what: what.to_owned(), read: Vec::new(), seen: 0 }
+        Pipe { file, what: what.to_owned(), read: Vec::new(), seen: 0, writer: None }
+    }
+
+    /// Nothing comes any more when this process has ended.
+    pub(super) fn ends_with(mut self, process: &Process) -> Pipe {
+        self.writer = Some(process.end_fd().try_clone_to_owned().unwrap());
+        self
     }
 
     fn is_open(&self) -> bool {
@@ -221,10 +229,13 @@ impl Pipe {
     /// Waits until something comes.
     fn more(&mut self, wanted: &str, silence: Duration) {
         let Some(fd) = self.fd() else { panic!("{}", self.without(wanted, "it is at its end")) };
-        if ready(&[fd], silence).is_empty() {
-            panic!("{}", self.without(wanted, &format!("nothing came for {silence:?}")));
+        let ends = self.writer.as_ref().map(AsFd::as_fd);
+        // Data come first: what was printed before the end is read.
+        match ready(&[Some(fd), ends].into_iter().flatten().collect::<Vec<_>>(), silence).first() {
+            Some(0) => self.read_some(),
+            Some(_) => panic!("{}", self.without(wanted, "the program has ended")),
+            None => panic!("{}", self.without(wanted, &format!("nothing came for {silence:?}"))),
         }
-        self.read_some();
     }
 
     fn without(&self, wanted: &str, why: &str) -> String {

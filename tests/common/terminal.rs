@@ -52,6 +52,7 @@ impl Terminal {
         let process = Process::start(command);
         let keyboard = File::from(pty.master);
         let screen = Pipe::new(Some(keyboard.try_clone().unwrap()), &format!("{command:?}"));
+        let screen = screen.ends_with(&process);
         Terminal { keyboard, screen, program: pty.slave, before, process }
     }
 
