@@ -6,7 +6,9 @@ DUPLEX   := $(TARGET)/release/duplex
 # what networks are made and tested with.
 PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iperf3
 
-.PHONY: help demo test soak fuzz lint build packages guest-images tuned-kernel clean
+FUZZED   := kernel virtio_mmio virtio_blk virtio_net virtio_vsock
+
+.PHONY: help demo test soak fuzz keep-corpus lint build packages guest-images tuned-kernel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -21,27 +23,25 @@ soak: packages guest-images ## The long lists: a hundred boots, random kills, fu
 	@.ci/install mmdebstrap
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
-fuzz: ## Fuzz the loader, then virtio registers, a disk, a network and sockets, for SECONDS each (default 600)
+fuzz: $(FUZZED:%=fuzz-%) ## Fuzz the loader and what guests drive, for SECONDS each (default 1200)
+
+# The longest input that is tried.
+fuzz-%: LENGTH = 1024
+fuzz-kernel: LENGTH = 16384
+
+fuzz-%:
 	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz
-	mkdir -p fuzz/corpus/kernel
-	RUSTC_BOOTSTRAP=1 cargo fuzz run kernel fuzz/corpus/kernel fuzz/seeds -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=16384 -timeout=10
-	mkdir -p fuzz/corpus/virtio_mmio
-	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_mmio fuzz/corpus/virtio_mmio -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=512 -timeout=10
-	mkdir -p fuzz/corpus/virtio_blk
+	mkdir -p fuzz/corpus/$*
+	tar -xzf fuzz/kept/$*.tar.gz -C fuzz/corpus/$*
 	@# LeakSanitizer takes what glibc keeps for the exit of running threads for leaks.
-	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_blk fuzz/corpus/virtio_blk -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
-		-detect_leaks=0
-	mkdir -p fuzz/corpus/virtio_net
-	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_net fuzz/corpus/virtio_net -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
-		-detect_leaks=0
-	mkdir -p fuzz/corpus/virtio_vsock
-	RUSTC_BOOTSTRAP=1 cargo fuzz run virtio_vsock fuzz/corpus/virtio_vsock -- \
-		-max_total_time=$(or $(SECONDS),600) -max_len=1024 -timeout=10 \
-		-detect_leaks=0
+	RUSTC_BOOTSTRAP=1 cargo fuzz run $* fuzz/corpus/$* -- \
+		-max_total_time=$(or $(SECONDS),1200) -max_len=$(LENGTH) -timeout=10 -detect_leaks=0
+
+keep-corpus: $(FUZZED:%=keep-%) ## Keep what fuzzing has found in fuzz/kept, as little as reaches as much
+
+keep-%:
+	RUSTC_BOOTSTRAP=1 cargo fuzz cmin $* -- -detect_leaks=0
+	tar -czf fuzz/kept/$*.tar.gz -C fuzz/corpus/$* --sort=name --owner=0 --group=0 --mtime=@0 .
 
 lint: ## Formatting and lints, as CI checks them
 	cargo fmt --check

@@ -1,5 +1,5 @@
 //! A short, deterministic run of what `make fuzz` does for as long as it is told: the fuzzer's
-//! seeds, and mutations of each, through the loader.
+//! seeds, and mutations of each, through the loader, and what it has found.
 //!
 //! `UPDATE_SEEDS=1 cargo test --test fuzz_corpus` writes the seeds anew from `tests/samples`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod common;
 #[path = "../fuzz/loader.rs"]
 mod loader;
 #[path = "samples/mod.rs"]
@@ -78,6 +79,13 @@ fn no_seed_and_no_mutation_of_one_is_loaded_wrongly() {
         }
         eprintln!("{name}: {loaded} of {MUTATIONS_PER_SEED} mutations loaded");
     }
+}
+
+#[test]
+fn what_fuzzing_has_found_is_loaded_or_refused() {
+    common::kept::replay("kernel", |bytes| {
+        loader::load(bytes);
+    });
 }
 
 /// One change: mostly where headers are.

@@ -26,6 +26,7 @@ mod hostile_queues;
 mod hostile_registers;
 mod hostile_small;
 mod hostile_sockets;
+mod kept;
 mod net;
 mod nic;
 mod queues;
