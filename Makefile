@@ -21,6 +21,7 @@ test: packages guest-images ## Test everything (builds the tuned kernel once, 5 
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
 	@.ci/install mmdebstrap
+	cargo build --examples
 	DUPLEX_SOAK=1 cargo test --test linux --test leftovers --test testbed_lifetime -- --nocapture
 
 fuzz: $(FUZZED:%=fuzz-%) ## Fuzz the loader and what guests drive, for SECONDS each (default 1200)

@@ -30,7 +30,7 @@ pub(super) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
     let mut has_route = false;
     for (number, addressing) in network.interfaces.iter().enumerate() {
         let name = format!("eth{number}");
-        let interface = find(&netlink, &name).step_with(|| format!("find {name}"))?;
+        let interface = find(&name).step_with(|| format!("find {name}"))?;
         bring_up(&netlink, interface.index, Vec::new()).step_with(|| format!("set {name} up"))?;
         let (own, gateway) = match *addressing {
             Addressing::None => continue,

@@ -1,5 +1,6 @@
 //! What an interface gets from whoever sets it up: that it is up, an address, a route.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -18,26 +19,19 @@ use super::netlink::Netlink;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Interface {
     pub(crate) index: u32,
+    /// Empty where it has none.
     pub(crate) hardware: Vec<u8>,
 }
 
-/// The interface of this name.
-pub(crate) fn find(netlink: &Netlink, name: &str) -> io::Result<Interface> {
-    let links = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let found = links.into_iter().find_map(|message| match message {
-        RouteNetlinkMessage::NewLink(link)
-            if link.attributes.contains(&LinkAttribute::IfName(name.to_owned())) =>
-        {
-            Some(link)
-        }
-        _ => None,
-    });
-    let link = found.ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))?;
-    let hardware = link.attributes.into_iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(bytes) => Some(bytes),
-        _ => None,
-    });
-    Ok(Interface { index: link.header.index, hardware: hardware.unwrap_or_default() })
+/// The interface of this name, as sysfs has it.
+pub(crate) fn find(name: &str) -> io::Result<Interface> {
+    let read = |what: &str| fs::read_to_string(format!("/sys/class/net/{name}/{what}"));
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let index = read("ifindex")?.trim().parse().map_err(invalid)?;
+    let address = read("address")?;
+    let bytes = address.trim().split(':').filter(|digits| !digits.is_empty());
+    let hardware = bytes.map(|digits| u8::from_str_radix(digits, 16)).collect::<Result<_, _>>();
+    Ok(Interface { index, hardware: hardware.map_err(invalid)? })
 }
 
 /// Changes an interface, and sets it up.
