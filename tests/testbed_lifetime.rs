@@ -178,22 +178,22 @@ fn a_machine_that_dies_is_explained() {
         return;
     }
     let state = state_directory("testbed-panic");
+    let mut stays = duplex(&state);
+    stays.args(["testbed", "start", "--foreground"]);
+    let mut stays = Process::start(stays.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    assert_eq!(stays.stdout.wait_for("\n"), "the testbed is up\n");
     let mut command = duplex(&state);
-    command.args([
-        "testbed",
-        "run",
-        "--",
-        "sh",
-        "-c",
-        "sleep 1; echo c > /proc/sysrq-trigger; sleep 9",
-    ]);
-    let output = output(&mut command);
-    assert_eq!(output.status.code(), Some(125));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        message.contains("Kernel panic") && message.contains("sysrq triggered crash"),
-        "{message}"
-    );
+    command.args(["testbed", "run", "--", "sh", "-c"]);
+    command.arg("sleep 1; echo c > /proc/sysrq-trigger; sleep 9");
+    // Both who runs a command in it and who waits for its end are told.
+    for output in [output(&mut command), stays.output()] {
+        assert_eq!(output.status.code(), Some(125));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            message.contains("Kernel panic") && message.contains("sysrq triggered crash"),
+            "{message}"
+        );
+    }
     assert_nothing_left(&state);
 }
 

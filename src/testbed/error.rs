@@ -37,6 +37,9 @@ pub enum Error {
     /// The machine came up and then went away under a running command.
     #[error("the testbed has stopped while the command ran{}", with_lines(.0))]
     Lost(String),
+    /// The machine came up and then stopped by itself, whether or not anything ran.
+    #[error("the testbed has stopped{}", with_lines(.0))]
+    Stopped(String),
     /// A file that was named can't be shown to the testbed.
     #[error("{}: {reason}", path.display())]
     Named {

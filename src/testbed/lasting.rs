@@ -80,8 +80,7 @@ pub fn start_and_stay(machine: &Machine, up: impl FnOnce()) -> Result<(), Error>
     })?;
     drop(progress);
     up();
-    launched.wait_until_ended();
-    Ok(())
+    launched.wait_until_ended()
 }
 
 fn found_running(

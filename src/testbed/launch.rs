@@ -58,10 +58,14 @@ impl Launched {
         }
     }
 
-    /// Waits until somebody stops it.
-    pub(super) fn wait_until_ended(self) {
-        let _ = self.process.wait();
-        self.instance.remove();
+    /// Waits until somebody stops it; an error if it stopped by itself.
+    pub(super) fn wait_until_ended(self) -> Result<(), Error> {
+        let news = self.channel.receive();
+        self.end();
+        match news {
+            Ok(Some((Answer::Died(reason), _))) => Err(Error::Stopped(reason)),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until nothing is left of a testbed that is ephemeral, or has not come up.

@@ -68,7 +68,7 @@ pub(super) const PULSE: Duration = Duration::from_secs(10);
 /// what was asked for is in use.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Answer when commands can run.
+    /// Answer when commands can run, and once more should the machine stop by itself after that.
     Wait,
     /// Make these files and directories visible in the testbed until this connection closes, and
     /// hand over a port to run a command on. An open descriptor of each comes with the request.

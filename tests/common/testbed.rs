@@ -29,6 +29,9 @@ pub(crate) fn state_directory(name: &str) -> PathBuf {
     path
 }
 
+/// How often a testbed that has ended is replaced before the tests give up.
+const TESTBEDS: usize = 10;
+
 /// A testbed that all tests of a file share; returns where its state is. It ends with the test
 /// process, however that ends. If it ends before (the emulator loses a machine now and then), another
 /// takes its place.
@@ -43,10 +46,11 @@ pub(crate) fn shared() -> &'static Path {
         std::thread::spawn(move || kept.keep());
         shared
     });
-    let is = shared.is.lock().unwrap();
     let starting = |is: &mut Is| *is == Is::Starting;
-    let (is, _) = shared.changed.wait_timeout_while(is, START, starting).unwrap();
-    assert_eq!(*is, Is::Up, "the tests' testbed");
+    let is = shared.is.lock().unwrap();
+    let is = shared.changed.wait_timeout_while(is, START, starting).unwrap().0.clone();
+    // Without the lock, which one test that fails here would spoil for the others.
+    assert_eq!(is, Is::Up, "the tests' testbed");
     &shared.state
 }
 
@@ -56,32 +60,39 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Is {
     Starting,
     Up,
-    Gone,
+    /// For good, and what the last one said.
+    Gone(String),
 }
 
 impl Shared {
-    /// Starts it again and again, three times at most.
+    /// Starts it again and again.
     fn keep(&self) -> ! {
-        for _ in 0..3 {
+        let mut said = String::new();
+        for _ in 0..TESTBEDS {
             let mut command = duplex(&self.state);
-            command.args(["testbed", "start", "--foreground"]).stdout(Stdio::piped());
+            command.args(["testbed", "start", "--foreground"]);
             // SAFETY: a single system call.
             unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
-            let mut child = command.spawn().unwrap();
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             let mut line = String::new();
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
             if line == "the testbed is up\n" {
                 self.set(Is::Up);
             }
-            let status = child.wait().unwrap();
+            // Some lines at most, which a pipe has room for.
+            let output = child.wait_with_output().unwrap();
             self.set(Is::Starting);
-            super::say(&format!("RETRIED: the tests' testbed has ended ({status})"));
+            said = String::from_utf8_lossy(&output.stderr).into_owned();
+            super::say(&format!(
+                "RETRIED: the tests' testbed has ended, {}: {said}",
+                output.status
+            ));
         }
-        self.set(Is::Gone);
+        self.set(Is::Gone(said));
         loop {
             std::thread::park();
         }

@@ -17,6 +17,8 @@ pub(super) enum Wish {
     Unknown,
     /// To be told when the testbed is up.
     Ready,
+    /// It was told so; to be told when the testbed stops.
+    News,
     /// A session, with these files.
     Session(Vec<(Export, OwnedFd)>),
     /// It has one: the port, and the numbers of its exports.

@@ -251,7 +251,7 @@ impl Keeper {
             match (&self.state, &self.clients[index].wish) {
                 (State::Up(_), Wish::Ready) => {
                     self.clients[index].tell(&Answer::Ready);
-                    self.clients[index].wish = Wish::Nothing;
+                    self.clients[index].wish = Wish::News;
                 }
                 (State::Up(_), Wish::Session(_)) => {
                     if let Some(port) = self.ports.idle() {
@@ -260,7 +260,7 @@ impl Keeper {
                 }
                 (
                     State::Stopped { answer, .. },
-                    Wish::Ready | Wish::Session(_) | Wish::Running { .. },
+                    Wish::Ready | Wish::News | Wish::Session(_) | Wish::Running { .. },
                 ) => {
                     self.clients[index].tell(answer);
                     self.clients[index].wish = Wish::Nothing;
