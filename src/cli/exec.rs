@@ -2,14 +2,12 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::builder::{OsStringValueParser, TypedValueParser};
-
-use super::run::{RUNTIME_DIR, Variable, environment};
+use super::process::ProcessArgs;
+use super::run::RUNTIME_DIR;
 use super::{FAILED, say, session};
 use crate::init::{FURTHER_PORT, Message, Start};
 use crate::instances::{self, Found};
@@ -26,26 +24,8 @@ Examples:
 
 Exit status: as of duplex run.")]
 pub(super) struct Args {
-    /// Set an environment variable; NAME alone takes the value that it has here. Can be given again
-    #[arg(
-        long,
-        short,
-        value_name = "NAME[=VALUE]",
-        value_parser = OsStringValueParser::new().try_map(Variable::try_from)
-    )]
-    env: Vec<Variable>,
-    /// The directory to run it in, made if missing
-    #[arg(long, short, value_name = "DIR", default_value = "/")]
-    workdir: PathBuf,
-    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
-    #[arg(long, short, value_name = "USER[:GROUP]")]
-    user: Option<String>,
-    /// Pass standard input on
-    #[arg(long, short)]
-    interactive: bool,
-    /// Give it a terminal
-    #[arg(long, short)]
-    tty: bool,
+    #[command(flatten)]
+    process: ProcessArgs,
     /// The guest, by its name
     #[arg(value_name = "NAME")]
     name: String,
@@ -62,31 +42,23 @@ pub(super) struct Args {
 /// Runs it; returns the exit status.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let found = instances::find(&args.name)?;
-    if args.tty && args.interactive && !io::stdin().is_terminal() {
-        return Err(
-            "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
-                    away, or -i"
-                .into(),
-        );
-    }
+    args.process.check()?;
     if found.about.testbed { in_testbed(args) } else { here(args, &found) }
 }
 
 fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
     let connection = found.connect(FURTHER_PORT)?;
     let signals = Signals::take()?;
-    let streams = CallersStreams::take_for(args.interactive, args.tty)?;
+    let streams = CallersStreams::take_for(args.process.interactive, args.process.tty)?;
     let invocation = Invocation {
-        argv: args.command.clone(),
-        env: environment(&args.env, &args.name, args.tty),
-        cwd: args.workdir.clone(),
         streams: streams.kinds(),
         window: streams.window(),
+        ..args.process.invocation(args.command.clone(), &args.name)
     };
-    let start = Start { invocation, user: args.user.clone(), setting: None };
+    let start = Start { invocation, user: args.process.user.clone(), setting: None };
     let mut guest = Guest;
     let relay = Relay::new(OwnedFd::from(connection).into(), streams, &mut guest);
-    Ok(match relay.run(start, args.tty && args.interactive, signals)? {
+    Ok(match relay.run(start, args.process.takes_terminal(), signals)? {
         End::Ended(ending) => ending.exit_status(),
         End::NotStarted { reason, kind } => {
             say(reason);
@@ -104,25 +76,13 @@ fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
 /// The same command, in the machine that the guest is in.
 fn in_testbed(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let mut command: Vec<OsString> = vec![testbed::PROGRAM.into(), "exec".into()];
-    for variable in &args.env {
-        command.extend(["--env".into(), variable.to_argument()]);
-    }
-    command.extend(["--workdir".into(), args.workdir.clone().into()]);
-    if let Some(user) = &args.user {
-        command.extend(["--user".into(), user.into()]);
-    }
-    if args.interactive {
-        command.push("--interactive".into());
-    }
-    if args.tty {
-        command.push("--tty".into());
-    }
+    command.extend(args.process.to_arguments());
     command.extend(["--".into(), args.name.clone().into()]);
     command.extend(args.command.iter().cloned());
     let mut session = session(command)?;
     session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
     session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
-    session.reads_input = args.interactive;
+    session.reads_input = args.process.interactive;
     match testbed::run(&session) {
         Ok(outcome) => Ok(outcome.status.into()),
         Err(error) => {

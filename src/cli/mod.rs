@@ -18,6 +18,7 @@ mod exec;
 mod instances;
 mod interface;
 mod network;
+mod process;
 mod run;
 mod testbed;
 mod testbed_mode;

@@ -1,7 +1,6 @@
 //! `duplex run`: one command in a guest of its own.
 
 mod detach;
-mod environment;
 mod here;
 mod in_testbed;
 mod layer;
@@ -11,16 +10,16 @@ mod volumes;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-pub(super) use self::environment::{Variable, environment};
 pub(super) use self::in_testbed::RUNTIME_DIR;
 use self::order::Order;
+use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use super::timing::Unit;
 use super::{interface, say};
@@ -29,8 +28,6 @@ use crate::host;
 use crate::image::{self, Init, run_kernel};
 use crate::init::{Layer, Setting, Start};
 use crate::instances::{About, random_name};
-use crate::session::protocol::{Invocation, StreamKind};
-use crate::terminal::WindowSize;
 use crate::trace::boot::Recorder;
 use crate::vm::memory;
 use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
@@ -66,20 +63,8 @@ pub(super) struct Args {
     /// Run it in a container
     #[arg(long)]
     container: bool,
-    /// Set an environment variable; NAME alone takes the value that it has here. Can be given again
-    #[arg(
-        long,
-        short,
-        value_name = "NAME[=VALUE]",
-        value_parser = OsStringValueParser::new().try_map(Variable::try_from)
-    )]
-    env: Vec<Variable>,
-    /// The directory to run it in, made if missing
-    #[arg(long, short, value_name = "DIR", default_value = "/")]
-    workdir: PathBuf,
-    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
-    #[arg(long, short, value_name = "USER[:GROUP]")]
-    user: Option<String>,
+    #[command(flatten)]
+    process: ProcessArgs,
     /// How many vCPUs: 1 to 32
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
     cpus: Cpus,
@@ -109,12 +94,6 @@ pub(super) struct Args {
     /// Leave it running, and print its name
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
     detach: bool,
-    /// Pass standard input on
-    #[arg(long, short)]
-    interactive: bool,
-    /// Give it a terminal
-    #[arg(long, short)]
-    tty: bool,
     /// Remove it when it has ended: always the case
     #[arg(long)]
     rm: bool,
@@ -185,13 +164,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
                 .into(),
         );
     }
-    if args.tty && args.interactive && !io::stdin().is_terminal() {
-        return Err(
-            "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
-                    away, or -i"
-                .into(),
-        );
-    }
+    args.process.check()?;
     memory::check(args.memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
     let disk = image::disk(&cache, &args.image)?;
@@ -224,14 +197,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         testbed: reason.is_some(),
         started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    let invocation = Invocation {
-        argv,
-        env: environment(&args.env, &name, args.tty),
-        cwd: args.workdir.clone(),
-        // Of whoever carries it out.
-        streams: [StreamKind::Closed; 3],
-        window: WindowSize::default(),
-    };
+    let invocation = args.process.invocation(argv, &name);
     let setting = Setting {
         hostname: name,
         layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
@@ -248,9 +214,9 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         nets,
         cpus: args.cpus,
         memory: args.memory,
-        start: Start { invocation, user: args.user.clone(), setting: Some(setting) },
-        input: args.interactive,
-        terminal: args.tty,
+        start: Start { invocation, user: args.process.user.clone(), setting: Some(setting) },
+        input: args.process.interactive,
+        terminal: args.process.tty,
         detached: args.detach,
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },

@@ -1,14 +1,94 @@
-//! The command's environment: docker's, not the caller's.
+//! How a command is to run, for `run` and `exec` alike: what the OCI runtime specification calls its
+//! process. Its environment is docker's, not the caller's.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::session::protocol::{Invocation, StreamKind};
+use crate::terminal::WindowSize;
 
 /// Where programs are, unless said otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The options.
+#[derive(clap::Args)]
+pub(super) struct ProcessArgs {
+    /// Set an environment variable; NAME alone takes the value that it has here. Can be given again
+    #[arg(
+        long,
+        short,
+        value_name = "NAME[=VALUE]",
+        value_parser = OsStringValueParser::new().try_map(Variable::try_from)
+    )]
+    env: Vec<Variable>,
+    /// The directory to run it in, made if missing
+    #[arg(long, short, value_name = "DIR", default_value = "/")]
+    workdir: PathBuf,
+    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
+    #[arg(long, short, value_name = "USER[:GROUP]")]
+    pub(super) user: Option<String>,
+    /// Pass standard input on
+    #[arg(long, short)]
+    pub(super) interactive: bool,
+    /// Give it a terminal
+    #[arg(long, short)]
+    pub(super) tty: bool,
+}
+
+impl ProcessArgs {
+    /// Whether they can be honoured here; why not, in words for the user.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.tty && self.interactive && !io::stdin().is_terminal() {
+            return Err(
+                "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
+                 away, or -i",
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether the caller's terminal becomes the command's.
+    pub(super) fn takes_terminal(&self) -> bool {
+        self.tty && self.interactive
+    }
+
+    /// What is to be executed on the host of this name. The streams are those of whoever carries it out.
+    pub(super) fn invocation(&self, argv: Vec<OsString>, hostname: &str) -> Invocation {
+        Invocation {
+            argv,
+            env: environment(&self.env, hostname, self.tty),
+            cwd: self.workdir.clone(),
+            streams: [StreamKind::Closed; 3],
+            window: WindowSize::default(),
+        }
+    }
+
+    /// They as arguments that read back as they, wherever that is.
+    pub(super) fn to_arguments(&self) -> Vec<OsString> {
+        let mut arguments = vec!["--workdir".into(), self.workdir.clone().into()];
+        for variable in &self.env {
+            arguments.extend(["--env".into(), variable.to_argument()]);
+        }
+        if let Some(user) = &self.user {
+            arguments.extend(["--user".into(), user.into()]);
+        }
+        if self.interactive {
+            arguments.push("--interactive".into());
+        }
+        if self.tty {
+            arguments.push("--tty".into());
+        }
+        arguments
+    }
+}
+
 /// One of the `--env`: `NAME=VALUE`, or `NAME` for the caller's own value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Variable {
+struct Variable {
     name: OsString,
     /// None for the caller's.
     value: Option<OsString>,
@@ -35,7 +115,7 @@ impl TryFrom<OsString> for Variable {
 
 impl Variable {
     /// It as an argument that reads back as it, wherever that is read.
-    pub(in crate::cli) fn to_argument(&self) -> OsString {
+    fn to_argument(&self) -> OsString {
         let mut argument = self.name.clone();
         if let Some(value) = self.value.clone().or_else(|| std::env::var_os(&self.name)) {
             argument.push("=");
@@ -46,7 +126,7 @@ impl Variable {
 }
 
 /// The whole environment. Like in docker, a `NAME` alone that the caller does not have is left out.
-pub(in crate::cli) fn environment(
+fn environment(
     variables: &[Variable],
     hostname: &str,
     terminal: bool,
