@@ -24,6 +24,7 @@ mod agent;
 mod client;
 mod closure;
 mod control;
+mod emulator;
 mod error;
 mod files;
 mod image;
