@@ -1,12 +1,11 @@
 //! Fetches or builds guest images ahead of time, with progress:
-//! `cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools qemu`.
+//! `cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools`.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use duplex::guest_images::{
-    Cache, Series, backported_qemu, debian_kernel, demo_initramfs, hello_initramfs, tools_image,
-    tuned_kernel,
+    Cache, Series, debian_kernel, demo_initramfs, hello_initramfs, tools_image, tuned_kernel,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,10 +31,7 @@ fn fetch(cache: &Cache, name: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             let kernel = tuned_kernel(cache)?;
             Ok(vec![kernel.elf, kernel.bzimage, hello_initramfs(cache)?])
         }
-        "qemu" => Ok(vec![backported_qemu(cache)?.program]),
         "tools" => Ok(vec![tools_image(cache)?]),
-        other => {
-            Err(format!("'{other}': give debian-6.1, debian-6.12, tuned, tools or qemu").into())
-        }
+        other => Err(format!("'{other}': give debian-6.1, debian-6.12, tuned or tools").into()),
     }
 }

@@ -14,19 +14,6 @@ die() {
     exit 1
 }
 
-# The source that packages come from, where that is not the system's.
-own_source=
-
-# use_backports RELEASE: packages come from the backports to that release of Debian, from the mirror
-# that the system has the release from.
-use_backports() {
-    need_apt
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Release: $1" | head -n 1)
-    own_source="deb ${mirror:-http://deb.debian.org/debian} $1-backports main"
-    own_lists=$own_lists-$1-backports
-    use_own_lists
-}
-
 need_apt() {
     for tool in apt-get apt-cache dpkg-deb; do
         command -v "$tool" >/dev/null ||
@@ -41,13 +28,6 @@ Dir::State "$own_lists";
 Dir::State::status "/var/lib/dpkg/status";
 Dir::Cache "$own_lists/cache";
 END
-    if [ -n "$own_source" ]; then
-        echo "$own_source" >"$own_lists/sources.list"
-        cat >>"$own_lists/apt.conf" <<END
-Dir::Etc::sourcelist "$own_lists/sources.list";
-Dir::Etc::sourceparts "-";
-END
-    fi
     export APT_CONFIG="$own_lists/apt.conf"
 }
 

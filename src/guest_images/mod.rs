@@ -4,14 +4,13 @@
 //! downloaded and unpacked ([`debian_kernel`]), the tuned kernel is built from Debian's source
 //! package ([`tuned_kernel`]), initramfs archives are written in process ([`demo_initramfs`],
 //! [`hello_initramfs`], [`Initramfs`]), a root with programs that test and measure devices is put together of
-//! packages ([`tools_image`]), and so is an emulator for the testbed ([`backported_qemu`]). The scripts and guest programs come from `guest-images/` and
+//! packages ([`tools_image`]). The scripts and guest programs come from `guest-images/` and
 //! are part of the binary, so that an installed duplex needs no checkout.
 
 mod cache;
 mod debian;
 mod demo;
 mod digest;
-mod emulator;
 mod error;
 mod initramfs;
 mod payload;
@@ -30,7 +29,6 @@ pub(crate) use progress::Progress;
 pub use cache::Cache;
 pub use debian::{DebianKernel, Series, debian_kernel};
 pub use demo::{busybox, demo_initramfs, hello_initramfs};
-pub use emulator::{Emulator, backported_qemu};
 pub use error::Error;
 pub use initramfs::Initramfs;
 pub use payload::{PayloadError, elf_from_bzimage};

@@ -20,7 +20,6 @@ pub use network::{Resolver, machine_id, resolver, tun};
 pub use processor::physical_address_bits;
 pub(crate) use programs::find_program;
 pub use programs::installed_program;
-pub(crate) use tools::version_of;
 pub use tools::{Tool, tools};
 pub use users::{user_id, user_name};
 pub use virtualization::{Vendor, Virtualization, virtualization};

@@ -104,8 +104,8 @@ impl Tool {
     }
 }
 
-/// The line in which a program tells its version; none if it takes too long.
-pub(crate) fn version_of(path: &Path, arguments: &[&str]) -> Option<String> {
+/// The line in which a program tells its version.
+fn version_of(path: &Path, arguments: &[&str]) -> Option<String> {
     let (reader, writer) = std::io::pipe().ok()?;
     let mut child = Command::new(path)
         .args(arguments)

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::control::Channel;
-use super::emulator;
 use super::error::Error;
 use super::initramfs;
 use super::keeper::{Inheritance, Orders};
@@ -18,6 +18,7 @@ use super::protocol::{Answer, Request};
 use crate::failure::Step;
 use crate::file_server::Virtiofsd;
 use crate::guest_images::{self, Cache, Progress, Series};
+use crate::host::find_program;
 use crate::isolate::{IdentityMap, Namespaces, Process, Program};
 
 /// How long a testbed lives.
@@ -130,9 +131,8 @@ fn try_launch(
     ground: Ground,
     progress: &Progress,
 ) -> Result<(Channel, Process, io::PipeWriter), Error> {
-    let cache = Cache::open()?;
-    let qemu = emulator::find(&cache, progress)?;
-    let kernel = guest_images::debian_kernel(&cache, Series::V6_1)?;
+    let qemu = find_qemu()?;
+    let kernel = guest_images::debian_kernel(&Cache::open()?, Series::V6_1)?;
     progress.step("preparing an emulated machine with AMD-V");
     let (virtiofsd, disk) = match ground {
         Ground::Export => (Some(find_virtiofsd()?), null()?),
@@ -163,6 +163,11 @@ fn try_launch(
 pub(super) fn this_build() -> Result<String, Error> {
     let metadata = std::fs::metadata("/proc/self/exe").step("look at this program")?;
     Ok(format!("{}-{}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+}
+
+fn find_qemu() -> Result<PathBuf, Error> {
+    let search = std::env::var_os("PATH");
+    find_program("qemu-system-x86_64".as_ref(), search.as_deref()).map_err(|_| Error::NoQemu)
 }
 
 fn find_virtiofsd() -> Result<Virtiofsd, Error> {

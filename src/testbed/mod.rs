@@ -24,7 +24,6 @@ mod agent;
 mod client;
 mod closure;
 mod control;
-mod emulator;
 mod error;
 mod files;
 mod image;

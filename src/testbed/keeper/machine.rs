@@ -162,7 +162,7 @@ pub(super) fn start(orders: &Orders, supplies: Supplies) -> Result<RunningMachin
         ports.push(listen_for_streams(sockets.as_fd(), &name).step("make a socket")?);
     }
     let parts = Parts {
-        emulator: orders.qemu.clone(),
+        program: orders.qemu.clone(),
         machine: orders.machine.clone(),
         kernel: supplies.kernel,
         initramfs: supplies.initramfs,

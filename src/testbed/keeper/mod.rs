@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Machine;
 use crate::file_server::Virtiofsd;
-use crate::guest_images::Emulator;
 
 /// What a keeper is told on its standard input, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +35,7 @@ pub(super) struct Orders {
     /// The machine to run.
     pub(super) machine: Machine,
     /// The emulator.
-    pub(super) qemu: Emulator,
+    pub(super) qemu: PathBuf,
     /// The file server; none when the root comes from a disk image. With one the keeper has
     /// namespaces of its own, without it must do without them.
     pub(super) virtiofsd: Option<Virtiofsd>,
