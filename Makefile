@@ -5,6 +5,8 @@ DUPLEX   := $(TARGET)/release/duplex
 # Each is one of Debian's: the linker and C library that Rust links with, the testbed's machine, and
 # what networks are made and tested with.
 PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iperf3
+# On Debian 12 qemu-system-x86 brings it.
+PACKAGES += $(shell . /etc/os-release; [ "$${VERSION_ID:-13}" -lt 13 ] || echo virtiofsd)
 
 FUZZED   := kernel virtio_mmio virtio_blk virtio_net virtio_vsock
 
@@ -16,7 +18,7 @@ help: ## Show this list
 demo: packages build ## Boot Linux and show what it sees (fetches Debian's kernel once, 27 MB)
 	$(DUPLEX) boot --cpus 2
 
-test: packages guest-images ## Test everything (builds the tuned kernel once, 5 to 9 minutes)
+test: packages guest-images ## Test everything (builds the tuned kernel once, 4 to 9 minutes)
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices

@@ -38,12 +38,10 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     /// Two of one name.
-    #[error(
-        "an instance called {0} runs already: choose another --name, or end it: duplex stop {0}"
-    )]
+    #[error("a guest called {0} runs already: choose another --name, or end it: duplex stop {0}")]
     Taken(String),
     /// None of this name.
-    #[error("no instance called {0} runs: `duplex ps` lists those that do")]
+    #[error("no guest called {0} runs: `duplex ps` lists those that do")]
     None(String),
     /// It does not answer.
     #[error("{0} cannot be reached: {1}; it may be starting or ending")]

@@ -36,6 +36,7 @@ pub const FAILED: u8 = 125;
 #[command(version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
+  duplex run ./rootfs echo hello                run a command in a VM of its own
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
   duplex doctor                                 what this host can do, and what would mend the rest

@@ -16,10 +16,10 @@ use crate::network::{self, Network, Networks, Subnet, Wanted};
 #[derive(ClapArgs)]
 #[command(after_help = "\
 Examples:
-  sudo duplex network create guests --ports 2 --user $USER
+  sudo $(command -v duplex) network create guests --ports 2 --user $USER
   duplex boot --net tap=guestsp0
-  duplex network ls
-  sudo duplex network rm guests")]
+  sudo $(command -v duplex) network ls
+  sudo $(command -v duplex) network rm guests")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

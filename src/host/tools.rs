@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LONG: &[&str] = &["--version"];
 
 /// All of them: first what the testbed needs, then what bench compares with.
-const TOOLS: [Tool; 17] = [
+const TOOLS: [Tool; 18] = [
     tool("QEMU", &["qemu-system-x86_64"], LONG, "the testbed", "apt-get install qemu-system-x86"),
     tool(
         "virtiofsd",
@@ -47,18 +47,19 @@ const TOOLS: [Tool; 17] = [
         "disk images",
         "apt-get install e2fsprogs",
     ),
-    tool("Firecracker", &["firecracker"], LONG, "bench", RELEASES_FIRECRACKER),
-    tool("Cloud Hypervisor", &["cloud-hypervisor"], LONG, "bench", RELEASES_CLOUD_HYPERVISOR),
-    tool("crun", &["crun"], LONG, "bench", "apt-get install crun"),
-    tool("runc", &["runc"], LONG, "bench", "apt-get install runc"),
-    tool("podman", &["podman"], LONG, "bench", "apt-get install podman"),
-    tool("docker", &["docker"], LONG, "bench", "apt-get install docker.io"),
-    tool("containerd (ctr)", &["ctr"], LONG, "bench", "apt-get install containerd"),
-    tool("bubblewrap", &["bwrap"], LONG, "bench", "apt-get install bubblewrap"),
-    tool("gVisor", &["runsc"], LONG, "bench", "https://gvisor.dev/docs/user_guide/install"),
+    tool("Firecracker", &["firecracker"], LONG, "comparison", RELEASES_FIRECRACKER),
+    tool("Cloud Hypervisor", &["cloud-hypervisor"], LONG, "comparison", RELEASES_CLOUD_HYPERVISOR),
+    tool("crun", &["crun"], LONG, "comparison", "apt-get install crun"),
+    tool("runc", &["runc"], LONG, "comparison", "apt-get install runc"),
+    tool("podman", &["podman"], LONG, "comparison", "apt-get install podman"),
+    tool("docker", &["docker"], LONG, "comparison", "apt-get install docker.io"),
+    tool("containerd (ctr)", &["ctr"], LONG, "comparison", "apt-get install containerd"),
+    tool("bubblewrap", &["bwrap"], LONG, "comparison", "apt-get install bubblewrap"),
+    tool("gVisor", &["runsc"], LONG, "comparison", "https://gvisor.dev/docs/user_guide/install"),
+    tool("nftables", &["nft", "/usr/sbin/nft"], LONG, "duplex network", "apt-get install nftables"),
     tool("passt", &["passt"], LONG, "--net user", "apt-get install passt"),
-    tool("fio", &["fio"], LONG, "bench disk", "apt-get install fio"),
-    tool("iperf3", &["iperf3"], LONG, "bench net", "apt-get install iperf3"),
+    tool("fio", &["fio"], LONG, "measuring disks", "apt-get install fio"),
+    tool("iperf3", &["iperf3"], LONG, "measuring networks", "apt-get install iperf3"),
     tool("perf", &["perf"], LONG, "profiles", "apt-get install linux-perf"),
     tool("strace", &["strace"], &["-V"], "system call counts", "apt-get install strace"),
 ];
@@ -129,9 +130,11 @@ fn version_of(path: &Path, arguments: &[&str]) -> Option<String> {
     version_line(&String::from_utf8_lossy(&text?))
 }
 
-/// The first line with a number in it, without what does not belong on a terminal.
+/// The first line that speaks of a version or has a number in it, without what does not belong on a terminal.
 fn version_line(text: &str) -> Option<String> {
-    let line = text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit()))?;
+    let tells =
+        |line: &&str| line.contains("version") || line.contains(|c: char| c.is_ascii_digit());
+    let line = text.lines().find(tells)?;
     Some(line.trim().chars().filter(|c| !c.is_control()).take(70).collect())
 }
 

@@ -10,7 +10,9 @@ use super::subnet::Subnet;
 #[derive(Debug, Error)]
 pub enum Error {
     /// Only root may make interfaces.
-    #[error("networks take root (CAP_NET_ADMIN): sudo duplex network …, or give guests --net user")]
+    #[error(
+        "networks take root (CAP_NET_ADMIN): sudo $(command -v duplex) network …, or give guests --net user"
+    )]
     NotPermitted,
     /// Not a name.
     #[error(
@@ -22,7 +24,7 @@ pub enum Error {
     #[error("there is an interface {0} that duplex did not make: give another name")]
     NotOurs(String),
     /// No such network.
-    #[error("there is no network {0}: 'duplex network ls' shows them")]
+    #[error("there is no network {0}: 'duplex network ls', as root, shows those there are")]
     Missing(String),
     /// It is there, but with other addresses.
     #[error("network {0} has {1}: remove it first ('duplex network rm {0}'), or give another name")]

@@ -16,6 +16,7 @@
 //! What differs between the users of this layer is a type parameter or a trait of theirs: what
 //! else a start says, and what else they tell each other.
 
+pub(crate) mod children;
 pub(crate) mod guest;
 pub(crate) mod host;
 pub(crate) mod outbox;

@@ -51,6 +51,15 @@ fn keep(mut from: PipeReader) -> ConsoleLog {
     log
 }
 
+/// Declares the machine's end when it is dropped; to no effect where that has been done.
+struct DeclaredEnd(Arc<EndSlot>);
+
+impl Drop for DeclaredEnd {
+    fn drop(&mut self) {
+        self.0.declare(End::Quit);
+    }
+}
+
 /// A machine that runs.
 pub struct Background {
     thread: JoinHandle<Result<Outcome, machine::Error>>,
@@ -64,7 +73,12 @@ impl Background {
     /// No thread left.
     pub fn start(machine: Machine, recorder: Arc<Recorder>) -> io::Result<Background> {
         let end = machine.end_handle();
-        let run = move || session::run_machine(machine, None, &recorder);
+        let ended = DeclaredEnd(end.clone());
+        let run = move || {
+            // Dropped however this ends: also without threads for the vCPUs, or in a panic.
+            let _ended = ended;
+            session::run_machine(machine, None, &recorder)
+        };
         let thread = thread::Builder::new().name("machine".into()).spawn(run)?;
         Ok(Background { thread, end })
     }

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use crate::common::process::Process;
 use crate::common::terminal::Terminal;
-use crate::common::{has_testbed, say, testbed, text};
+use crate::common::{has_testbed, say, soak, testbed, text};
 use crate::kernels::{self, Kernel, Packing};
 
-/// How long a guest may say nothing, with everything else that this machine does.
-pub(crate) const SILENCE: Duration = Duration::from_secs(90);
+/// How long a guest may say nothing, with everything else that this machine does; in a soak some move
+/// much data without a word.
+pub(crate) fn patience() -> Duration {
+    Duration::from_secs(if soak() { 1800 } else { 90 })
+}
 
 /// How the initrd is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +132,7 @@ impl Boot {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Booted(
             Process::start(&mut command)
-                .output_within(SILENCE)
+                .output_within(patience())
                 .unwrap_or_else(|late| panic!("{late}")),
         )
     }
@@ -157,9 +160,8 @@ impl DerefMut for AtTerminal {
 
 /// Does something with a guest, if that is possible here, and up to twice more while it fails.
 ///
-/// QEMU's emulation of AMD-V loses a guest now and then (docs/testbed.md, "Known faults"), about one
-/// boot in forty on a busy host. What fails three times is ours; what failed is said, so that nobody
-/// overlooks it.
+/// QEMU's emulation of AMD-V can lose a guest (docs/testbed.md, "Known faults"), fewer than one boot in a
+/// hundred. What fails three times is ours; what failed is said, so that nobody overlooks it.
 pub(crate) fn in_emulation(what: &impl Debug, check: impl Fn()) {
     const RETRIES: usize = 2;
     /// How much of a panic's words is shown, in characters from their end.

@@ -4,14 +4,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use duplex::guest_images::Initramfs;
 
-use crate::common::process::{PATIENCE, Process};
+use crate::common::process::Process;
 use crate::common::testbed::{in_testbed, shared};
 use crate::common::{find_program, say, soak, text};
-use crate::guest::{Booted, in_emulation};
+use crate::guest::{Booted, in_emulation, patience};
 use crate::kernels::Kernel;
 
 /// The build that made the testbed, where any user can execute it.
@@ -21,11 +20,6 @@ const HOST: &str = "10.9.8.1";
 /// How much is transferred each way, and how often the guest knocks.
 fn amounts() -> (usize, u32) {
     if soak() { (1 << 30, 10_000) } else { (8 << 20, 200) }
-}
-
-/// How long nothing may be said: a transfer is silent.
-fn patience() -> Duration {
-    if soak() { Duration::from_secs(1800) } else { PATIENCE }
 }
 
 /// Where cargo has put the example, beside the tests.

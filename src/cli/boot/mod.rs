@@ -41,7 +41,7 @@ Examples:
   duplex boot
   duplex boot --cmdline 'console=ttyS0 quiet duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M --timing
-  duplex boot --kernel /boot/vmlinuz --initrd /boot/initrd.img --serial console.log
+  duplex boot --kernel /vmlinuz --initrd /initrd.img --memory 512M --serial console.log
   duplex boot --kernel vmlinux --initrd rootfs.cpio --hvc stdio --serial early.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
@@ -85,7 +85,7 @@ pub(super) struct Args {
     #[arg(long)]
     rng: bool,
     /// Sockets between guest and host. A program on the host connects to the Unix socket PATH, writes
-    /// "CONNECT <port>" and a newline, and reads "OK"; the guest's connections to port P of the host
+    /// "CONNECT <port>" and a newline, and reads "OK <its own port>" and a newline; the guest's connections to port P of the host
     /// (CID 2) lead to the Unix socket PATH_P. N is the guest's address [default: 3]
     #[arg(
         long,

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::RUNTIME_DIR;
@@ -41,13 +42,14 @@ const SHELL: &str = "/bin/sh";
 /// passed on, as if it ran here. What it changes in its root is gone with it, unless --keep is
 /// given; the image itself never changes.
 #[derive(clap::Args)]
+#[command(group = ArgGroup::new("measured").multiple(true))]
 #[command(after_help = "\
 Examples:
   duplex run ./rootfs echo hello
   duplex run -it ./rootfs sh                    a shell on this terminal
   tar c . | duplex run -i ./rootfs tar x        data through a pipe
   duplex run --cpus 2 --memory 1G -e LANG=C -w /src -u 1000 ./rootfs make
-  duplex run -v .:/src:ro -v out:/out ./rootfs cp /src/Makefile /out
+  duplex run -v .:/src:ro -v ./out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run --net user ./rootfs wget http://example.com/
   duplex run -d --name web ./rootfs server      on its own, then
@@ -60,7 +62,7 @@ pub(super) struct Args {
     /// Run it in a VM: the default
     #[arg(long, conflicts_with = "container")]
     vm: bool,
-    /// Run it in a container
+    /// Run it in a container: not there yet, and refused
     #[arg(long)]
     container: bool,
     #[command(flatten)]
@@ -72,8 +74,8 @@ pub(super) struct Args {
     /// file system takes of it, unless --keep is given
     #[arg(long, short, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
     memory: MemorySize,
-    /// Show it the directory HOST of this host at GUEST, made if missing; with :ro it cannot write to it.
-    /// Can be given again
+    /// Show it the directory HOST of this host, which must be there, at GUEST, which is made if missing;
+    /// with :ro it cannot write to it. Can be given again, 8 times in all
     #[arg(
         long,
         short,
@@ -91,7 +93,7 @@ pub(super) struct Args {
     /// packets a second, each way); offload=on|off|rx|tx. Can be given again
     #[arg(long = "net", value_name = "none|user|tap=NAME[,OPTION]…")]
     nets: Vec<AddressedNet>,
-    /// Leave it running, and print its name
+    /// Leave it running, and print its name. Not with -i, -t, --timing or --count-instructions
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
     detach: bool,
     /// Remove it when it has ended: always the case
@@ -102,18 +104,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
     /// When it has ended, say on stderr where the time went
-    #[arg(long)]
+    #[arg(long, group = "measured")]
     timing: bool,
     /// With --timing or --count-instructions: as JSON, a line each
-    #[arg(long)]
+    #[arg(long, requires = "measured")]
     json: bool,
     /// Whether to run in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
     testbed: TestbedMode,
     /// Run in the testbed whose clock counts instructions, and print the counts: the same on every
-    /// run to about 1 %. Implies --timing
-    #[arg(long, conflicts_with_all = ["interactive", "tty", "keep", "volume"])]
+    /// run to about 1 %. Implies --timing. Not with -d, -i, -t, --keep or -v
+    #[arg(long, group = "measured", conflicts_with_all = ["interactive", "tty", "keep", "volume"])]
     count_instructions: bool,
     /// The image: a directory with a root file system
     #[arg(value_name = "IMAGE")]
@@ -167,9 +169,9 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     args.process.check()?;
     memory::check(args.memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
+    let (volumes, seen) = volumes::decide(&args.volume)?;
     let disk = image::disk(&cache, &args.image)?;
     let layer = args.keep.as_deref().map(layer::file).transpose()?;
-    let (volumes, seen) = volumes::decide(&args.volume)?;
     let kernel = run_kernel(&cache, !volumes.is_empty())?;
     if matches!(kernel.init, Init::Initramfs(_)) {
         say(

@@ -6,13 +6,13 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use serde::de::IgnoredAny;
 
 use super::command::Command;
 use super::observer::Observer;
 use super::port::Port;
+use crate::session::children::{Change, next_change, wait_for_all};
 use crate::session::outbox::Outbox;
 use crate::session::poll::{Poll, Ready};
 use crate::session::protocol::{Ending, Output, ToGuest, ToHost};
@@ -99,13 +99,7 @@ impl<O: Observer> Relay<O> {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        loop {
-            match waitpid(None, None) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::ECHILD) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-        }
+        wait_for_all()
     }
 
     fn wait(&self) -> io::Result<Vec<(Source, Ready)>> {
@@ -333,24 +327,19 @@ impl<O: Observer> Relay<O> {
     /// Children have changed state: the command, or orphans that came to us as PID 1.
     fn reap(&mut self) -> io::Result<()> {
         while self.children.read_signal()?.is_some() {}
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(WaitStatus::Exited(pid, status)) if pid == self.command.pid => {
+        while let Some((pid, change)) = next_change()? {
+            if pid != self.command.pid {
+                continue;
+            }
+            match change {
+                Change::Ended(ending) => {
                     self.observer.ended();
-                    self.ending = Some(Ending::Exited(u8::try_from(status & 0xff).unwrap_or(255)));
+                    self.ending = Some(ending);
                 }
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == self.command.pid => {
-                    self.observer.ended();
-                    self.ending = Some(Ending::Killed(signal as i32));
-                }
-                Ok(WaitStatus::Stopped(pid, _)) if pid == self.command.pid => {
-                    self.port.send(&ToHost::<()>::Stopped)?;
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                Change::Stopped => self.port.send(&ToHost::<()>::Stopped)?,
             }
         }
+        Ok(())
     }
 }
 

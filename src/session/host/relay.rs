@@ -124,15 +124,12 @@ impl<'a, U: User> Relay<'a, U> {
             let events = self.wait(signals, raw.as_mut())?;
             for (source, ready) in events {
                 match source {
-                    Source::Port => {
-                        if !self.port_ready(ready, signals, raw)? {
-                            return Ok(());
-                        }
-                    }
-                    // It speaks up during a session only when it is over.
+                    Source::Port => self.port_ready(ready, signals, raw)?,
+                    // It speaks up during a session only when it is over. What was said last may still
+                    // be in the port.
                     Source::Machine => {
-                        self.end = Some(End::Lost);
-                        return Ok(());
+                        while self.end.is_none() && self.read_port(signals, raw)? {}
+                        self.end.get_or_insert(End::Lost);
                     }
                     Source::Signals => self.forward_signals(signals, raw)?,
                     Source::Input => self.read_input()?,
@@ -165,7 +162,8 @@ impl<'a, U: User> Relay<'a, U> {
         let mut poll = Poll::new();
         let running = self.end.is_none();
         if running {
-            let read = !self.streams.any_full();
+            // Some of what is said there is answered, and who does not take the answers gets no more.
+            let read = !self.streams.any_full() && !self.outbox.is_full();
             poll.add_fd(Source::Port, self.port.as_fd(), read, !self.outbox.is_empty());
             if let Some(end) = self.user.end_of_machine() {
                 poll.add_fd(Source::Machine, end, true, false);
@@ -195,36 +193,48 @@ impl<'a, U: User> Relay<'a, U> {
         poll.wait(in_background.then_some(LOOK_FOR_FOREGROUND))
     }
 
-    /// `false` when the machine has gone away.
     fn port_ready(
         &mut self,
         ready: Ready,
         signals: &Signals,
         raw: &mut Option<RawMode>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         if ready.writable() && !self.outbox.is_empty() {
             match self.outbox.flush(&mut self.port, DATA_LIMIT, false) {
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(false),
-                other => other?,
-            };
+                // Nobody listens any more; what they said before is still to be read.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    self.outbox = Outbox::default();
+                }
+                other => other.map(drop)?,
+            }
         }
-        if !ready.readable() {
-            return Ok(true);
+        if ready.readable() {
+            self.read_port(signals, raw)?;
         }
+        Ok(())
+    }
+
+    /// Takes what the other side has said; `false` when there is nothing now, or will be no more.
+    fn read_port(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<bool> {
         let mut buffer = [0; DATA_LIMIT];
-        match self.port.read(&mut buffer) {
-            Ok(0) => return Ok(false),
-            Ok(count) => self.decoder.feed(&buffer[..count]),
+        let gone = match self.port.read(&mut buffer) {
+            Ok(count) => {
+                self.decoder.feed(&buffer[..count]);
+                count == 0
+            }
             Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::Interrupted => return Ok(true),
-                ErrorKind::ConnectionReset => return Ok(false),
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => return Ok(false),
+                ErrorKind::ConnectionReset => true,
                 _ => return Err(error),
             },
-        }
+        };
         while let Some(frame) = self.decoder.next().map_err(io::Error::other)? {
             self.obey(frame, signals, raw)?;
         }
-        Ok(true)
+        if gone {
+            self.end.get_or_insert(End::Lost);
+        }
+        Ok(!gone)
     }
 
     /// Does what the other side says.

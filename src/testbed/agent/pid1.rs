@@ -13,7 +13,6 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
 
 use super::hypervisor::IdleVm;
@@ -21,6 +20,7 @@ use super::{base, devices};
 use crate::failure::{Failure, Step};
 use crate::init;
 use crate::isolate::{self, Namespaces, Process, Program};
+use crate::session::children::{Change, next_change};
 use crate::session::poll::set_nonblocking;
 use crate::testbed::agent::command_line::on_command_line;
 use crate::testbed::protocol::{NOTICE_PORT, Notice, PULSE, SESSIONS, SIGNS_OF_LIFE, session_port};
@@ -192,18 +192,12 @@ impl Server {
     /// Children have ended: sessions, and orphans that came to PID 1.
     fn reap(&mut self, children: &SignalFd, notices: &mut File) -> Result<(), Failure> {
         while children.read_signal().step("read the signalfd")?.is_some() {}
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
-                Ok(status) => {
-                    if let Some(pid) = status.pid() {
-                        self.ended(pid, notices)?;
-                    }
-                }
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error).step("wait for a child"),
+        while let Some((pid, change)) = next_change().step("wait for a child")? {
+            if let Change::Ended(_) = change {
+                self.ended(pid, notices)?;
             }
         }
+        Ok(())
     }
 
     fn ended(&mut self, pid: Pid, notices: &mut File) -> Result<(), Failure> {

@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::wait::WaitStatus;
 
 use super::clients::{Client, Wish};
 use super::machine::{self, Problem, RunningMachine, Supplies};
@@ -13,6 +12,7 @@ use super::ports::Ports;
 use super::{Inheritance, Orders};
 use crate::console_log::ConsoleLog;
 use crate::isolate;
+use crate::session::children::next_change;
 use crate::session::poll::{Poll, Ready};
 use crate::state;
 use crate::testbed::control::accept;
@@ -379,11 +379,7 @@ impl Keeper {
         }
         self.state = State::Stopped { answer, told: false };
         // As PID 1 of a namespace, or as the parent of those that end with us.
-        while let Ok(status) = waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            if status.pid().is_none() {
-                break;
-            }
-        }
+        while let Ok(Some(_)) = next_change() {}
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Format {
 #[derive(Debug, Error)]
 pub enum Error {
     /// open(2) failed.
-    #[error("it cannot be opened: {0}")]
+    #[error("it cannot be opened: {0}; give a file that is there and that you can read")]
     Open(#[source] io::Error),
     /// A directory, a FIFO, a device.
     #[error("it is {0}, not a regular file")]

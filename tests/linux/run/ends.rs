@@ -14,6 +14,10 @@ fn exit_statuses_are_exact() {
         assert_eq!(said(shell(&[], "exit 7")).1, Some(7));
         assert_eq!(said(shell(&[], "kill -9 $$")).1, Some(137));
         assert_eq!(said(shell(&[], "kill -TERM $$")).1, Some(143));
+        // A real-time signal, to the command and to one that PID 1 has to reap.
+        assert_eq!(said(shell(&[], "kill -34 $$")).1, Some(162));
+        let orphan = "(sleep 9 & echo $! >/pid); kill -40 $(cat /pid); sleep 0.5; exit 3";
+        assert_eq!(said(shell(&[], orphan)).1, Some(3));
         let (text, status) = complained(command(&[], &["nonesuch"]));
         assert!(text.contains("nonesuch: No such file or directory") && status == Some(127));
         let (text, status) = complained(command(&[], &["/etc/passwd"]));

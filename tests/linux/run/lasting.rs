@@ -46,7 +46,7 @@ fn a_detached_guest_is_joined_and_stopped() {
 
         assert_eq!(said(duplex(&["stop", "stays"])), ("stays\n".into(), Some(0)));
         let (text, status) = complained(duplex(&["exec", "stays", "true"]));
-        assert!(text.contains("no instance called stays") && status == Some(125), "{text}");
+        assert!(text.contains("no guest called stays") && status == Some(125), "{text}");
         assert!(!places().contains(&"vm-stays".to_owned()));
     });
 }

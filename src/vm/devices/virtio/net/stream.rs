@@ -107,6 +107,14 @@ impl Stream {
         Ok(true)
     }
 
+    /// Gives up the frame that is being sent; what it still owes comes before the next one.
+    fn owe(&mut self) {
+        if self.sent > 0 {
+            self.owed += self.sending - self.sent;
+            self.sent = 0;
+        }
+    }
+
     /// The length of the next frame, once it is there.
     fn length(&mut self) -> io::Result<Option<usize>> {
         while self.prefix_have < PREFIX {
@@ -159,8 +167,14 @@ impl Link for Stream {
             self.iovecs.clear();
             self.iovecs.add_own(prefix.get_mut(self.sent.min(PREFIX)..).unwrap_or_default());
             self.iovecs.extend(frame, self.sent.saturating_sub(PREFIX), length);
-            let Some(sent) = self.write()? else { return Ok(false) };
-            self.sent += sent;
+            match self.write() {
+                Ok(Some(sent)) => self.sent += sent,
+                Ok(None) => return Ok(false),
+                Err(error) => {
+                    self.owe();
+                    return Err(error);
+                }
+            }
         }
         self.sent = 0;
         Ok(true)
@@ -190,10 +204,7 @@ impl Link for Stream {
     }
 
     fn stop(&mut self) {
-        if self.sent > 0 {
-            self.owed += self.sending - self.sent;
-            self.sent = 0;
-        }
+        self.owe();
         if self.prefix_have == PREFIX {
             let length = usize::try_from(u32::from_be_bytes(self.prefix)).unwrap_or(0);
             self.discard += length.saturating_sub(self.have);
