@@ -103,7 +103,7 @@ fn what_cannot_be_is_refused_with_a_remedy_and_leaves_nothing() {
             ("network create dx;reboot", "is no name of a network"),
             ("network create twelve-chars", "is no name of a network"),
             ("network rm mine", "that duplex did not make"),
-            ("network rm dx", "'duplex network ls' shows them"),
+            ("network rm dx", "'duplex network ls', as root, shows"),
             ("network create dx --user nobody-at-all", "no user nobody-at-all"),
         ] {
             let stderr = refused(arguments);
