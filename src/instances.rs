@@ -9,7 +9,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
 
+use crate::isolate::send_signal;
 use crate::random::random_bytes;
 use crate::session::poll::Poll;
 use crate::state::{self, Place, StateDirectory};
@@ -185,7 +186,7 @@ impl Found {
                 other => Some(other?),
             };
             let Some(process) = process else { return self.wait() };
-            send_signal(&process, signal)?;
+            send_signal(process.as_fd(), signal)?;
             let mut poll = Poll::new();
             poll.add((), &process, true, false);
             if poll.wait(Some(limit))?.is_empty() {
@@ -238,21 +239,4 @@ fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn send_signal(process: &OwnedFd, signal: Signal) -> io::Result<()> {
-    // SAFETY: a plain system call on an open descriptor; there is no information to go with it.
-    let sent = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            process.as_raw_fd(),
-            signal as i32,
-            std::ptr::null::<libc::siginfo_t>(),
-            0,
-        )
-    };
-    match Errno::result(sent) {
-        Ok(_) | Err(Errno::ESRCH) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }

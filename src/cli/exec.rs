@@ -7,8 +7,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 use super::process::ProcessArgs;
-use super::run::RUNTIME_DIR;
-use super::{FAILED, say, session};
+use super::run::session_among_guests;
+use super::{FAILED, say};
 use crate::init::{FURTHER_PORT, Message, Start};
 use crate::instances::{self, Found};
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
@@ -79,9 +79,7 @@ fn in_testbed(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     command.extend(args.process.to_arguments());
     command.extend(["--".into(), args.name.clone().into()]);
     command.extend(args.command.iter().cloned());
-    let mut session = session(command)?;
-    session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
-    session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
+    let mut session = session_among_guests(command)?;
     session.reads_input = args.process.interactive;
     match testbed::run(&session) {
         Ok(outcome) => Ok(outcome.status.into()),

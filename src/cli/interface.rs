@@ -50,17 +50,13 @@ pub(super) fn build(
 }
 
 /// The testbed is a machine without a network: neither this host's taps nor a route for passt.
-pub(super) fn none_in_testbed(net: &Net, reason: &str, command: &str) -> String {
+/// `command` is the one that can use the tap tap0 there, which `address` gives an address if it needs one.
+pub(super) fn none_in_testbed(net: &Net, reason: &str, address: &str, command: &str) -> String {
     let backend = &net.backend;
-    // `run` would ask for an address, which nobody there has to give.
-    let (host, guest) = match command {
-        "run" => ("ip addr add 10.9.8.1/24 dev tap0; ", ",ip=10.9.8.2/24"),
-        _ => ("", ""),
-    };
     format!(
         "--net {backend}: the guest would run in the testbed ({reason}), which has no network: give \
          --testbed never on a host with hardware virtualization, or make a network in the testbed \
-         and start the guest there: duplex testbed run -- sh -c 'ip tuntap add tap0 mode tap; {host}\
-         ip link set tap0 up; duplex {command} --net tap=tap0{guest} …'"
+         and start the guest there: duplex testbed run -- sh -c 'ip tuntap add tap0 mode tap; {address}\
+         ip link set tap0 up; {command} …'"
     )
 }

@@ -73,7 +73,7 @@ enum Command {
     #[command(name = file_server::SUBCOMMAND, hide = true)]
     VolumeServer(volume_server::Args),
     /// A further session in a guest
-    #[command(hide = true)]
+    #[command(name = init::FURTHER, hide = true)]
     GuestSession,
 }
 

@@ -42,7 +42,7 @@ pub(super) struct ProcessArgs {
 impl ProcessArgs {
     /// Whether they can be honoured here; why not, in words for the user.
     pub(super) fn check(&self) -> Result<(), &'static str> {
-        if self.tty && self.interactive && !io::stdin().is_terminal() {
+        if self.takes_terminal() && !io::stdin().is_terminal() {
             return Err(
                 "-t: standard input is no terminal, so it cannot be made the command's: leave -t \
                  away, or -i",

@@ -63,6 +63,11 @@ const PRELOAD: &str = "LD_PRELOAD";
 const WITHOUT_NOATIME: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/without_noatime.so"));
 
 impl Virtiofsd {
+    /// Whether there is one, without asking it what it can do.
+    pub(crate) fn is_installed() -> bool {
+        [STANDALONE, OF_QEMU].iter().any(|path| is_executable(Path::new(path)))
+    }
+
     /// Looks for one.
     pub(crate) fn find() -> Option<Self> {
         if is_executable(Path::new(STANDALONE)) {

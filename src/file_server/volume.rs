@@ -66,7 +66,7 @@ impl FileServer {
         meeting: &Path,
         cover: &Path,
     ) -> Result<(FileServer, UnixStream), Error> {
-        if Virtiofsd::find().is_none() {
+        if !Virtiofsd::is_installed() {
             return Err(Error::Missing);
         }
         let failed = |source| Error::Start { path: path.to_owned(), source };

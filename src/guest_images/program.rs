@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use object::elf::PT_LOAD;
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -16,7 +17,7 @@ const THIS: &str = "/proc/self/exe";
 pub(crate) fn own_program() -> Result<Vec<u8>, Error> {
     let failed = |action| Error::file(action, THIS.as_ref());
     let program = fs::read(THIS).map_err(failed("read"))?;
-    loaded_part(&program)
+    loaded_part(&program, THIS.as_ref())
 }
 
 /// The part of an ELF program that is loaded when it runs. Debug information and section headers
@@ -24,7 +25,7 @@ pub(crate) fn own_program() -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// It is no ELF program.
-pub(crate) fn loaded_part(program: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn loaded_part(program: &[u8], path: &Path) -> Result<Vec<u8>, Error> {
     let parse = || -> object::Result<Vec<u8>> {
         let header = FileHeader64::<Endianness>::parse(program)?;
         let endian = header.endian()?;
@@ -43,7 +44,7 @@ pub(crate) fn loaded_part(program: &[u8]) -> Result<Vec<u8>, Error> {
         }
         Ok(loaded)
     };
-    parse().map_err(io::Error::other).map_err(Error::file("understand", THIS.as_ref()))
+    parse().map_err(io::Error::other).map_err(Error::file("understand", path))
 }
 
 #[cfg(test)]
@@ -57,9 +58,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("program");
         let whole = fs::read("/bin/true").unwrap();
-        fs::write(&path, loaded_part(&whole).unwrap()).unwrap();
+        fs::write(&path, loaded_part(&whole, &path).unwrap()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         assert!(Command::new(&path).status().unwrap().success());
-        assert!(loaded_part(b"no program").is_err());
+        assert!(loaded_part(b"no program", &path).is_err());
     }
 }

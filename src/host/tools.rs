@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const LONG: &[&str] = &["--version"];
 
-/// All of them: first what the testbed needs, then what bench compares with.
+/// All of them: first what the testbed needs, then what duplex is measured with and against.
 const TOOLS: [Tool; 18] = [
     tool("QEMU", &["qemu-system-x86_64"], LONG, "the testbed", "apt-get install qemu-system-x86"),
     tool(
@@ -130,7 +130,8 @@ fn version_of(path: &Path, arguments: &[&str]) -> Option<String> {
     version_line(&String::from_utf8_lossy(&text?))
 }
 
-/// The first line that speaks of a version or has a number in it, without what does not belong on a terminal.
+/// The first line that speaks of a version or has a number in it, without what does not belong on a
+/// terminal.
 fn version_line(text: &str) -> Option<String> {
     let tells =
         |line: &&str| line.contains("version") || line.contains(|c: char| c.is_ascii_digit());

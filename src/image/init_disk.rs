@@ -141,8 +141,10 @@ fn entry(
 /// `duplex-init` if it lies beside this program and goes with it, else this program, which can do the
 /// same and is larger.
 fn init_program() -> Result<Vec<u8>, Error> {
-    if let Some(program) = beside().and_then(|path| fs::read(path).ok()) {
-        let program = loaded_part(&program)?;
+    if let Some(path) = beside()
+        && let Ok(program) = fs::read(&path)
+    {
+        let program = loaded_part(&program, &path)?;
         if program.windows(STAMP.len()).any(|bytes| bytes == STAMP.as_bytes()) {
             return Ok(program);
         }

@@ -29,7 +29,7 @@ pub use further::main as further_session;
 pub use pid1::main;
 
 /// What a further session is started with.
-const FURTHER: &str = "guest-session";
+pub(crate) const FURTHER: &str = "guest-session";
 
 /// What tells a `duplex-init` that goes with a duplex, in its file and by `--version`: both are of the
 /// same sources.

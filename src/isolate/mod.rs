@@ -23,4 +23,5 @@ pub use namespaces::{IdentityMap, Namespaces};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;
+pub(crate) use process::send_signal;
 pub use program::Program;

@@ -15,7 +15,7 @@ use super::protocol::Ending;
 pub(crate) enum Change {
     /// It has ended, and is no child any more.
     Ended(Ending),
-    /// A signal has stopped it, or continued it.
+    /// A signal has stopped it.
     Stopped,
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Launched {
     pub(super) channel: Channel,
     instance: Instance,
     process: Process,
-    lifeline: Option<io::PipeWriter>,
+    lifeline: io::PipeWriter,
 }
 
 impl Launched {
@@ -114,9 +114,7 @@ pub(super) fn launch(
 ) -> Result<Launched, Error> {
     let launched = try_launch(&instance, machine, lifetime, ground, progress);
     match launched {
-        Ok((channel, process, lifeline)) => {
-            Ok(Launched { channel, instance, process, lifeline: Some(lifeline) })
-        }
+        Ok((channel, process, lifeline)) => Ok(Launched { channel, instance, process, lifeline }),
         Err(error) => {
             instance.remove();
             Err(error)

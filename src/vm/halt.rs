@@ -5,10 +5,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use event_manager::{EventOps, Events, MutEventSubscriber};
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
 use super::control::{Snapshot, Threads};
 use super::end::{End, EndSlot};
+use super::timer::timer;
 use super::watch::watch;
 
 /// How often the vCPUs are looked at. Found dead twice in the same place, the machine has ended:
@@ -25,8 +26,7 @@ pub(super) struct HaltWatch<'a> {
 
 impl<'a> HaltWatch<'a> {
     pub(super) fn new(threads: &'a Threads, end: &'a EndSlot) -> nix::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = timer()?;
         timer.set(Expiration::Interval(LOOK.into()), TimerSetTimeFlags::empty())?;
         Ok(HaltWatch { threads, end, timer, dead_before: None })
     }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use event_manager::{EventOps, Events, MutEventSubscriber};
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
 
+use super::timer::timer;
 use super::watch::watch;
 
 /// The size of the huge pages that the host and KVM use by themselves.
@@ -50,8 +51,7 @@ pub(super) struct AfterBoot<'a> {
 
 impl<'a> AfterBoot<'a> {
     pub(super) fn new(memory: &'a GuestMemoryMmap) -> nix::Result<Self> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = timer()?;
         let once = Expiration::OneShot(TimeSpec::from_duration(BOOT));
         timer.set(once, TimerSetTimeFlags::empty())?;
         Ok(AfterBoot { memory, timer })

@@ -21,5 +21,6 @@ pub mod output;
 pub mod reclaim;
 pub mod report;
 pub mod session;
+mod timer;
 pub mod vcpu;
 mod watch;

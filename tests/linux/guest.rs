@@ -12,10 +12,12 @@ use crate::common::terminal::Terminal;
 use crate::common::{has_testbed, say, soak, testbed, text};
 use crate::kernels::{self, Kernel, Packing};
 
-/// How long a guest may say nothing, with everything else that this machine does; in a soak some move
-/// much data without a word.
-pub(crate) fn patience() -> Duration {
-    Duration::from_secs(if soak() { 1800 } else { 90 })
+/// How long a guest may say nothing, with everything else that this machine does.
+pub(crate) const SILENCE: Duration = Duration::from_secs(90);
+
+/// The same in a soak, where guests move much data without a word; `usual` elsewhere.
+pub(crate) fn patience(usual: Duration) -> Duration {
+    if soak() { Duration::from_secs(1800) } else { usual }
 }
 
 /// How the initrd is compressed.
@@ -132,7 +134,7 @@ impl Boot {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Booted(
             Process::start(&mut command)
-                .output_within(patience())
+                .output_within(SILENCE)
                 .unwrap_or_else(|late| panic!("{late}")),
         )
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use duplex::guest_images::Initramfs;
 
-use crate::common::process::Process;
+use crate::common::process::{PATIENCE, Process};
 use crate::common::testbed::{in_testbed, shared};
 use crate::common::{find_program, say, soak, text};
 use crate::guest::{Booted, in_emulation, patience};
@@ -93,7 +93,7 @@ impl Scene<'_> {
         );
         let mut command = in_testbed(&script);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = Process::start(&mut command).output_within(patience());
+        let output = Process::start(&mut command).output_within(patience(PATIENCE));
         let booted = Booted(output.unwrap_or_else(|late| panic!("{late}")));
         booted.said("the program has ended with 0");
         assert_eq!(booted.0.status.code(), Some(0), "{}", booted.stderr());

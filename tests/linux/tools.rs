@@ -8,7 +8,7 @@ use duplex::guest_images::{Cache, tools_image, tuned_kernel};
 
 use crate::common::process::Process;
 use crate::common::{DUPLEX, testbed, text};
-use crate::guest::{Booted, patience};
+use crate::guest::{Booted, SILENCE, patience};
 
 /// The first two disks are the image and the script, so a guest's own begin at /dev/vdc.
 const CMDLINE: &str = "console=ttyS0 quiet panic=-1 root=/dev/vda ro duplex.script=/dev/vdb";
@@ -64,6 +64,6 @@ impl Tools {
 
 fn finish(mut command: Command) -> Booted {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = Process::start(&mut command).output_within(patience());
+    let output = Process::start(&mut command).output_within(patience(SILENCE));
     Booted(output.unwrap_or_else(|late| panic!("{late}")))
 }

@@ -16,7 +16,9 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
         check_is_file(initrd)?;
     }
     if let Some(net) = boot.nets.first() {
-        return Err(interface::none_in_testbed(net, reason, "boot").into());
+        return Err(
+            interface::none_in_testbed(net, reason, "", "duplex boot --net tap=tap0").into()
+        );
     }
     if let Some(vsock) = &boot.vsock {
         return Err(out_of_reach(&vsock.path).into());

@@ -10,11 +10,19 @@ use super::order::Order;
 use crate::cli::timing::{self, Unit};
 use crate::cli::{say, session};
 use crate::instances::Instance;
-use crate::testbed::{self, Clock, Machine};
+use crate::testbed::{self, Clock, Machine, Session};
 use crate::vm::devices::virtio::block::backing::Backing;
 
 /// Where instances are in the testbed: a directory that its commands share.
-pub(in crate::cli) const RUNTIME_DIR: &str = "/dev/shm";
+const RUNTIME_DIR: &str = "/dev/shm";
+
+/// A command for the testbed that finds the guests which run there.
+pub(in crate::cli) fn session_among_guests(command: Vec<OsString>) -> Result<Session, String> {
+    let mut session = session(command)?;
+    session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
+    session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
+    Ok(session)
+}
 
 /// Runs the guest; returns its command's exit status.
 pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
@@ -33,9 +41,7 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     let path = instance.file("order");
     std::fs::write(&path, serde_json::to_vec(&there)?)?;
     let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];
-    let mut session = session(command.into())?;
-    session.env.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
-    session.env.push(("XDG_RUNTIME_DIR".into(), RUNTIME_DIR.into()));
+    let mut session = session_among_guests(command.into())?;
     session.reads_input = order.input;
     session.inputs =
         vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];

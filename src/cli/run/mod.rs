@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
-pub(super) use self::in_testbed::RUNTIME_DIR;
+pub(super) use self::in_testbed::session_among_guests;
 use self::order::Order;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
@@ -182,7 +182,10 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     let reason = args.testbed.reason(args.count_instructions);
     let (nets, network) = nets::decide(&args.nets)?;
     if let (Some(reason), Some(net)) = (&reason, nets.first()) {
-        return Err(interface::none_in_testbed(net, reason, "run").into());
+        // Without one the guest would ask for an address, which nobody there has to give.
+        let address = "ip addr add 10.9.8.1/24 dev tap0; ";
+        let command = "duplex run --net tap=tap0,ip=10.9.8.2/24";
+        return Err(interface::none_in_testbed(net, reason, address, command).into());
     }
     if let Some(reason) = &reason {
         say(format_args!("running in the testbed ({reason})"));

@@ -202,9 +202,7 @@ impl<'a, U: User> Relay<'a, U> {
         if ready.writable() && !self.outbox.is_empty() {
             match self.outbox.flush(&mut self.port, DATA_LIMIT, false) {
                 // Nobody listens any more; what they said before is still to be read.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    self.outbox = Outbox::default();
-                }
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => self.outbox.clear(),
                 other => other.map(drop)?,
             }
         }

@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
 use super::rate::RateLimiter;
+use crate::vm::timer::timer;
 
 /// A rate limiter with a file descriptor that becomes readable when a wait is over.
 pub struct Throttle {
@@ -22,8 +23,7 @@ impl Throttle {
     /// # Errors
     /// No file descriptor left.
     pub fn new(limiter: RateLimiter) -> io::Result<Throttle> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        let timer = timer()?;
         Ok(Throttle { limiter, timer, waiting: false })
     }
 

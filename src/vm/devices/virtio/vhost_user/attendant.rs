@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{Expiration, TimerFd, TimerSetTimeFlags};
 
 use crate::file_server::FileServer;
 use crate::vm::devices::virtio::event_thread::{Worker, watch};
 use crate::vm::devices::virtio::interrupt::Interrupt;
+use crate::vm::timer::timer;
 
 /// How much of what it has said is remembered.
 const REMEMBERED: usize = 1024;
@@ -28,8 +29,7 @@ pub(super) struct Deadline {
 
 impl Deadline {
     pub(super) fn new(patience: Duration) -> io::Result<Deadline> {
-        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
-        Ok(Deadline { timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?, patience })
+        Ok(Deadline { timer: timer()?, patience })
     }
 
     pub(super) fn begin(&self) -> io::Result<()> {
