@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -28,7 +29,12 @@ const BACKLOG: i32 = 16;
 const CONNECTION: i32 = 3;
 
 /// Where the host connects for further sessions.
-pub(super) struct Door(OwnedFd);
+pub(super) struct Door {
+    socket: OwnedFd,
+    /// The last connection could not be accepted. It waits until something else has happened, for
+    /// at once it would fail again.
+    is_stuck: bool,
+}
 
 impl Door {
     pub(super) fn open() -> io::Result<Self> {
@@ -36,14 +42,14 @@ impl Door {
         let socket = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
         bind(socket.as_raw_fd(), &VsockAddr::new(libc::VMADDR_CID_ANY, FURTHER_PORT))?;
         listen(&socket, Backlog::new(BACKLOG)?)?;
-        Ok(Self(socket))
+        Ok(Self { socket, is_stuck: false })
     }
 
     /// Starts a process for each connection that waits. It is reaped like every other child.
     fn admit(&self) -> io::Result<()> {
         loop {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-            let connection = match accept4(self.0.as_raw_fd(), flags) {
+            let connection = match accept4(self.socket.as_raw_fd(), flags) {
                 Err(Errno::EAGAIN) => return Ok(()),
                 Err(Errno::EINTR | Errno::ECONNABORTED | Errno::ECONNRESET) => continue,
                 other => other?,
@@ -59,13 +65,14 @@ impl Door {
 }
 
 impl Observer for Door {
-    fn interest(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+    fn interest(&mut self) -> Option<BorrowedFd<'_>> {
+        (!mem::take(&mut self.is_stuck)).then(|| self.socket.as_fd())
     }
 
     fn ready(&mut self) {
         if let Err(error) = self.admit() {
             eprintln!("duplex: further sessions cannot be accepted: {error}");
+            self.is_stuck = true;
         }
     }
 }

@@ -2,13 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use duplex::vm::devices::virtio::vsock::front::port_path;
 use duplex::vm::devices::virtio::vsock::packet::{
     SHUTDOWN_BOTH, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, op,
 };
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use crate::guest_sockets::Guest;
 
@@ -197,4 +202,87 @@ fn half_a_megabyte_goes_both_ways_at_once() {
     assert!(back == data);
     guest.shut_down(1, 80, SHUTDOWN_SEND);
     echo.join().unwrap();
+}
+
+/// Counts what is logged.
+struct Counter(AtomicUsize);
+
+impl Counter {
+    fn wait_for(&self, count: usize) {
+        let late = Instant::now() + Duration::from_secs(60);
+        while self.0.load(Ordering::Relaxed) < count && Instant::now() < late {
+            std::thread::yield_now();
+        }
+        assert_eq!(self.0.load(Ordering::Relaxed), count);
+    }
+}
+
+impl log::Log for Counter {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.level() <= log::Level::Warn {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static WARNINGS: Counter = Counter(AtomicUsize::new(0));
+
+/// A limit of descriptors is a process's, and other tests are not to suffer from it.
+#[test]
+fn a_program_waits_for_a_descriptor_and_nothing_spins() {
+    const ALONE: &str = "DUPLEX_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "sockets::a_program_waits_for_a_descriptor_and_nothing_spins";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let output = command.args(["--exact", name]).env(ALONE, "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    log::set_logger(&WARNINGS).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let mut guest = Guest::new();
+    let mut first = UnixStream::connect(guest.path()).unwrap();
+    first.write_all(b"CONNECT 1\n").unwrap();
+    assert_eq!(guest.receive().0.dst_port, 1);
+    let mut others = [(); 3].map(|()| unconnected());
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let next = u64::try_from(unconnected().as_raw_fd()).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, next, most).unwrap();
+
+    let [second, third, fourth] = &mut others;
+    call(second, &guest, 2);
+    WARNINGS.wait_for(1);
+    while let Some((header, _)) = guest.receive_within(SOON) {
+        assert_eq!(header.dst_port, 1);
+    }
+    WARNINGS.wait_for(1);
+    // Its descriptor stays taken on this side.
+    first.shutdown(Shutdown::Both).unwrap();
+    while guest.receive().0.dst_port != 2 {}
+    call(third, &guest, 3);
+    WARNINGS.wait_for(2);
+    while let Some((header, _)) = guest.receive_within(SOON) {
+        assert_eq!(header.dst_port, 1);
+    }
+    WARNINGS.wait_for(2);
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    call(fourth, &guest, 4);
+    let mut asked = [guest.receive().0.dst_port, guest.receive().0.dst_port];
+    asked.sort_unstable();
+    assert_eq!(asked, [3, 4]);
+}
+
+fn unconnected() -> UnixStream {
+    socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap().into()
+}
+
+fn call(program: &mut UnixStream, guest: &Guest, port: u32) {
+    connect(program.as_raw_fd(), &UnixAddr::new(&guest.path()).unwrap()).unwrap();
+    program.write_all(format!("CONNECT {port}\n").as_bytes()).unwrap();
 }

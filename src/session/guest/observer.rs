@@ -20,7 +20,7 @@ pub(crate) trait Observer {
     }
 
     /// What else it waits for meanwhile: to be readable.
-    fn interest(&self) -> Option<BorrowedFd<'_>> {
+    fn interest(&mut self) -> Option<BorrowedFd<'_>> {
         None
     }
 

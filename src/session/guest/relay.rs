@@ -102,7 +102,7 @@ impl<O: Observer> Relay<O> {
         wait_for_all()
     }
 
-    fn wait(&self) -> io::Result<Vec<(Source, Ready)>> {
+    fn wait(&mut self) -> io::Result<Vec<(Source, Ready)>> {
         let mut poll = Poll::new();
         let room = !self.output_is_full();
         let sending = self.port.queued() > 0 && !self.holding_back();

@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -29,6 +30,11 @@ const EVENTS: usize = 64;
 const LISTENER: u64 = u64::MAX;
 const BELL: u64 = u64::MAX - 1;
 
+/// A program connects: told once, so that one that cannot be accepted is not told of for ever.
+fn knocking() -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, LISTENER)
+}
+
 /// The eventfd of [`Front`], as epoll wants it.
 struct Bell<'a>(&'a EventFd);
 
@@ -51,6 +57,8 @@ pub struct Switch {
     /// Refusals, which go first.
     resets: VecDeque<Header>,
     next_port: u32,
+    /// A program waits for a descriptor to become free.
+    is_kept_waiting: bool,
 }
 
 impl Switch {
@@ -61,7 +69,7 @@ impl Switch {
     pub fn new(guest_cid: u64, front: Arc<Front>) -> io::Result<Switch> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         if let Some(listener) = front.listener() {
-            epoll.add(listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
+            epoll.add(listener, knocking())?;
         }
         epoll.add(Bell(front.bell()), EpollEvent::new(EpollFlags::EPOLLIN, BELL))?;
         Ok(Switch {
@@ -73,6 +81,7 @@ impl Switch {
             ready: VecDeque::new(),
             resets: VecDeque::new(),
             next_port: FIRST_PORT,
+            is_kept_waiting: false,
         })
     }
 
@@ -201,19 +210,30 @@ impl Switch {
         self.settle(slot);
     }
 
+    /// One at a time: without a free descriptor accept(2) fails whether or not a program waits.
     fn accept(&mut self) {
-        // A few at a time; the listener stays readable.
-        for _ in 0..EVENTS {
-            let Some(listener) = self.front.listener() else { return };
-            match listener.accept() {
-                Ok(Some(stream)) => {
-                    if self.insert(stream, Ports::default(), Stage::Command).is_none() {
-                        log::warn!("vsock: no more than {MAX_CONNECTIONS} connections at a time");
-                    }
+        let Some(listener) = self.front.listener() else { return };
+        match listener.accept() {
+            Ok(Some(stream)) => {
+                if self.insert(stream, Ports::default(), Stage::Command).is_none() {
+                    log::warn!("vsock: no more than {MAX_CONNECTIONS} connections at a time");
                 }
-                Ok(None) => return,
-                Err(error) => return log::warn!("vsock: a connection is lost: {error}"),
+                self.look_for_more();
             }
+            Ok(None) => {}
+            Err(error) => {
+                self.is_kept_waiting = true;
+                log::warn!("vsock: a program's connection has to wait: {error}");
+            }
+        }
+    }
+
+    /// Has the listener told of again, if a program waits there (epoll_ctl(2), EPOLL_CTL_MOD).
+    fn look_for_more(&mut self) {
+        if let Some(listener) = self.front.listener()
+            && let Err(error) = self.epoll.modify(listener, &mut knocking())
+        {
+            log::warn!("vsock: programs may have to connect twice: {error}");
         }
     }
 
@@ -338,6 +358,10 @@ impl Switch {
         // A socket that was handed over may be open elsewhere, and would go on to be watched.
         let _ = self.epoll.delete(&connection);
         self.ready.retain(|ready| *ready != slot);
+        drop(connection);
+        if mem::take(&mut self.is_kept_waiting) {
+            self.look_for_more();
+        }
     }
 }
 
