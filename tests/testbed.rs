@@ -111,6 +111,8 @@ fn signals_reach_the_command() {
     if !has_testbed() {
         return;
     }
+    let blocked = stdout_of(in_testbed("grep SigBlk /proc/self/status"));
+    assert_eq!(blocked, "SigBlk:\t0000000000000000\n");
     let wait = "while :; do sleep 0.1; done";
     for (number, expected) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)]
     {

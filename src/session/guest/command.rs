@@ -211,25 +211,20 @@ fn output(kind: StreamKind, slave: Option<&OwnedFd>) -> io::Result<(Option<File>
     }
 }
 
-/// In the new process, already leader of its own group: takes the terminal, and closes what is
-/// closed at the caller's.
+/// In the new process, already leader of its own group: takes the terminal, lets all signals in, and
+/// closes what is closed at the caller's.
 fn become_foreground_job(terminal: Option<i32>, closed: &[i32]) -> io::Result<()> {
     if let Some(terminal) = terminal {
-        // Only the foreground may do this unpunished, and we become it by this very call.
-        // SAFETY: plain system calls; the set lives on the stack and is initialized by
-        // sigemptyset. The library empties the mask before this runs, so emptying it again
-        // restores it.
-        let done = unsafe {
-            let mut set = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGTTOU);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
-            let done = libc::tcsetpgrp(terminal, libc::getpid());
-            libc::sigemptyset(&raw mut set);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
-            done
-        };
-        Errno::result(done)?;
+        // Only the foreground may do this unpunished, and we become it by this very call; our parent,
+        // whose signal mask we have, blocks the punishment.
+        // SAFETY: a plain system call.
+        Errno::result(unsafe { libc::tcsetpgrp(terminal, libc::getpid()) })?;
+    }
+    // SAFETY: plain system calls; the set lives on the stack and is initialized by sigemptyset.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
     for number in closed {
         // SAFETY: closes a descriptor of this process that nothing uses before the exec.

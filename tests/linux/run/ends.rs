@@ -14,6 +14,9 @@ fn exit_statuses_are_exact() {
         assert_eq!(said(shell(&[], "exit 7")).1, Some(7));
         assert_eq!(said(shell(&[], "kill -9 $$")).1, Some(137));
         assert_eq!(said(shell(&[], "kill -TERM $$")).1, Some(143));
+        // No signal is blocked, as init's are.
+        let hang_up = "grep SigBlk /proc/self/status; kill -HUP $$";
+        assert_eq!(said(shell(&[], hang_up)), ("SigBlk:\t0000000000000000\n".into(), Some(129)));
         // A real-time signal, to the command and to one that PID 1 has to reap.
         assert_eq!(said(shell(&[], "kill -34 $$")).1, Some(162));
         let orphan = "(sleep 9 & echo $! >/pid); kill -40 $(cat /pid); sleep 0.5; exit 3";
