@@ -25,7 +25,7 @@ use crate::session::poll::Poll;
 use crate::state::{self, Place, StateDirectory};
 
 /// What the places of instances begin with: testbeds are there too.
-const PREFIX: &str = "vm-";
+const PREFIX: &str = "run-";
 const ABOUT: &str = "about";
 const SOCKET: &str = "guest";
 
@@ -49,11 +49,23 @@ pub enum Error {
     Unreachable(String, #[source] io::Error),
 }
 
+/// Which wall it is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Half {
+    /// A kernel of its own.
+    Vm,
+    /// The shared kernel's namespaces.
+    Container,
+}
+
 /// What an instance is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct About {
     /// What it goes by.
     pub name: String,
+    /// Which wall it is behind.
+    pub half: Half,
     /// The image.
     pub image: PathBuf,
     /// The command and its arguments.
@@ -95,6 +107,14 @@ impl Instance {
     /// Where its files are.
     pub fn directory(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Makes an empty directory in which things can be mounted.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn room(&self) -> io::Result<PathBuf> {
+        self.0.make_work()
     }
 
     /// A file of its own.
@@ -159,6 +179,10 @@ impl Found {
     pub fn connect(&self, port: u32) -> Result<UnixStream, Error> {
         let connect = || -> io::Result<UnixStream> {
             let mut stream = UnixStream::connect(through(&self.directory, SOCKET))?;
+            if self.about.half == Half::Container {
+                // Its PID 1 itself listens there.
+                return Ok(stream);
+            }
             stream.write_all(format!("CONNECT {port}\n").as_bytes())?;
             let mut answer = Vec::new();
             while answer.last() != Some(&b'\n') {

@@ -26,6 +26,7 @@
 //! | `instances` | guests that run, for other processes to find |
 //! | `image` | a root file system as a disk that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
+//! | `container` | the shared-kernel half: namespaces, layered root, PID 1 |
 //! | `network` | bridges with taps and NAT, for guests |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
@@ -33,6 +34,7 @@
 pub mod cli;
 pub mod compression;
 pub mod console_log;
+pub mod container;
 pub mod failure;
 pub mod file_server;
 pub mod guest_images;

@@ -198,8 +198,10 @@ pub(crate) struct Place {
 
 impl Place {
     /// Makes room for mounts.
-    pub(crate) fn make_work(&self) -> io::Result<()> {
-        fs::create_dir(self.path.join(WORK))
+    pub(crate) fn make_work(&self) -> io::Result<PathBuf> {
+        let work = self.path.join(WORK);
+        fs::create_dir(&work)?;
+        Ok(work)
     }
 
     /// Room for files on their way elsewhere.

@@ -91,6 +91,13 @@ impl MemorySize {
     }
 }
 
+impl Default for MemorySize {
+    /// 256 MiB.
+    fn default() -> Self {
+        MemorySize(256 << 20)
+    }
+}
+
 impl FromStr for MemorySize {
     type Err = ParseError;
 
@@ -152,6 +159,13 @@ impl Cpus {
     /// The number.
     pub fn count(self) -> u8 {
         self.0
+    }
+}
+
+impl Default for Cpus {
+    /// One.
+    fn default() -> Self {
+        Cpus(1)
     }
 }
 

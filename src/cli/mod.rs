@@ -72,9 +72,6 @@ enum Command {
     /// The file server of a volume, confined to it
     #[command(name = file_server::SUBCOMMAND, hide = true)]
     VolumeServer(volume_server::Args),
-    /// A further session in a guest
-    #[command(name = init::FURTHER, hide = true)]
-    GuestSession,
 }
 
 /// Runs the command line and returns the exit status.
@@ -107,7 +104,6 @@ pub fn main() -> ExitCode {
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
         Command::VolumeServer(args) => Ok(volume_server::run(&args)),
-        Command::GuestSession => Ok(init::further_session()),
     };
     match result {
         Ok(status) => status,

@@ -1,11 +1,9 @@
 //! Further sessions: commands that join the first one in its guest.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -16,7 +14,7 @@ use nix::sys::socket::{
 use super::command::start_command;
 use super::protocol::{FURTHER_PORT, Message, Start};
 use crate::failure::{Failure, Step};
-use crate::isolate::Program;
+use crate::isolate::{Namespaces, fork};
 use crate::session::guest::{
     Command, Observer, Port, Relay, Unobserved, child_signals, lead_session,
 };
@@ -25,11 +23,11 @@ use crate::session::protocol::ToHost;
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 16;
 
-/// The descriptor on which a session process finds its connection.
-const CONNECTION: i32 = 3;
+/// What the process of a session ends with that could not go on. Nobody asks.
+const FAILED: u8 = 125;
 
 /// Where the host connects for further sessions.
-pub(super) struct Door {
+pub(crate) struct Door {
     socket: OwnedFd,
     /// The last connection could not be accepted. It waits until something else has happened, for
     /// at once it would fail again.
@@ -37,12 +35,18 @@ pub(super) struct Door {
 }
 
 impl Door {
+    /// At a guest's vsock port.
     pub(super) fn open() -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
         bind(socket.as_raw_fd(), &VsockAddr::new(libc::VMADDR_CID_ANY, FURTHER_PORT))?;
         listen(&socket, Backlog::new(BACKLOG)?)?;
-        Ok(Self { socket, is_stuck: false })
+        Ok(Self::at(socket))
+    }
+
+    /// At a socket that listens, on which accepting does not wait.
+    pub(crate) fn at(socket: OwnedFd) -> Self {
+        Self { socket, is_stuck: false }
     }
 
     /// Starts a process for each connection that waits. It is reaped like every other child.
@@ -57,7 +61,7 @@ impl Door {
             // SAFETY: accept4 has just returned this descriptor, so nobody else owns it.
             let connection = unsafe { OwnedFd::from_raw_fd(connection) };
             // A session that can't be started must not end the others; its connection ends.
-            if let Err(error) = start_session(connection) {
+            if let Err(error) = start_session(&connection) {
                 eprintln!("duplex: a further session cannot be started: {error}");
             }
         }
@@ -77,31 +81,21 @@ impl Observer for Door {
     }
 }
 
-fn start_session(connection: OwnedFd) -> io::Result<()> {
-    let null = OwnedFd::from(File::open("/dev/null")?);
-    let console = OwnedFd::from(File::options().write(true).open("/dev/console")?);
-    let descriptors = vec![null, console.try_clone()?, console, connection];
-    let arguments = ["duplex", super::FURTHER].map(OsStr::new);
-    Program::new("/proc/self/exe", arguments)?.descriptors(descriptors).spawn().map(drop)
-}
-
-/// Runs one further session, in a process that PID 1 started for it.
-pub fn main() -> ExitCode {
-    // SAFETY: only asked what it is; if it is not open, that fails with EBADF.
-    if nix::sys::stat::fstat(unsafe { BorrowedFd::borrow_raw(CONNECTION) }).is_err() {
-        eprintln!("duplex: `guest-session` is started by a guest's init");
-        return ExitCode::from(125);
-    }
-    // SAFETY: this is the start of the program, which has opened nothing yet, and init passed its
-    // connection under this number.
-    let connection = unsafe { OwnedFd::from_raw_fd(CONNECTION) };
-    match run(connection.into()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("duplex: a further session cannot go on: {failure}");
-            ExitCode::from(125)
+/// Serves a connection in a process of its own. What else init has open, the other sessions' connections
+/// above all, is not there.
+fn start_session(connection: &OwnedFd) -> io::Result<()> {
+    let session = |mut kept: Vec<OwnedFd>| {
+        let Some(connection) = kept.pop() else { return FAILED };
+        match run(connection.into()) {
+            Ok(()) => 0,
+            Err(failure) => {
+                eprintln!("duplex: a further session cannot go on: {failure}");
+                FAILED
+            }
         }
-    }
+    };
+    // SAFETY: init has a single thread.
+    unsafe { fork(Namespaces::NONE, &[connection.as_fd()], session) }.map(drop)
 }
 
 fn run(connection: File) -> Result<(), Failure> {

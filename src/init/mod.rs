@@ -1,6 +1,6 @@
-//! PID 1 of the VM half, and the agent of `duplex run` in the guest.
+//! PID 1 of instances, and the agent of `duplex run` in them.
 //!
-//! The guest's init is this very program. It lays a writable layer over the image's disk, makes
+//! A VM's init is this very program. It lays a writable layer over the image's disk, makes
 //! that the root, starts the command as its child, and stays: it reaps what the command leaves
 //! behind, passes streams and signals on, and says how it all ended. All it needs to know comes over
 //! one vsock connection, which it makes to the host: a [session](crate::session). Further sessions,
@@ -8,10 +8,11 @@
 
 mod command;
 mod dhcp;
+mod first;
 mod further;
 mod memory;
 mod modules;
-mod names;
+pub(crate) mod names;
 mod network;
 mod pid1;
 mod protocol;
@@ -20,16 +21,14 @@ mod users;
 
 use std::process::ExitCode;
 
+pub(crate) use first::serve;
+pub(crate) use further::Door;
 pub(crate) use modules::load_modules;
 pub(crate) use protocol::{
     Addressing, FURTHER_PORT, Layer, Message, Network, SESSION_PORT, Setting, Start, Volume,
 };
 
-pub use further::main as further_session;
 pub use pid1::main;
-
-/// What a further session is started with.
-pub(crate) const FURTHER: &str = "guest-session";
 
 /// What tells a `duplex-init` that goes with a duplex, in its file and by `--version`: both are of the
 /// same sources.
@@ -39,7 +38,6 @@ pub(crate) const STAMP: &str = concat!("duplex-init of sources ", env!("DUPLEX_S
 /// reads its init from a disk, so that counts.
 pub fn program() -> ExitCode {
     match std::env::args_os().nth(1) {
-        Some(argument) if argument == FURTHER => further_session(),
         Some(argument) if argument == "--version" => {
             eprintln!("{STAMP}");
             ExitCode::SUCCESS

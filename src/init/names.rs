@@ -8,9 +8,13 @@ use nix::unistd::sethostname;
 
 use crate::failure::{Failure, Step};
 
-/// Names the guest: to the kernel, and to programs that look it up.
-pub(super) fn set(hostname: &str, address: Option<Ipv4Addr>) -> Result<(), Failure> {
-    sethostname(hostname).step("set the host name")?;
+/// Names the guest to the kernel.
+pub(crate) fn set_hostname(hostname: &str) -> Result<(), Failure> {
+    sethostname(hostname).step("set the host name")
+}
+
+/// Names the guest to programs that look it up.
+pub(crate) fn set_hosts(hostname: &str, address: Option<Ipv4Addr>) -> Result<(), Failure> {
     write("/etc/hostname", &format!("{hostname}\n"))?;
     write("/etc/hosts", &hosts(hostname, address))
 }
@@ -25,7 +29,7 @@ fn hosts(hostname: &str, address: Option<Ipv4Addr>) -> String {
 }
 
 /// Says who is asked for names, and where short ones are looked up.
-pub(super) fn set_resolver(servers: &[Ipv4Addr], search: &[String]) -> Result<(), Failure> {
+pub(crate) fn set_resolver(servers: &[Ipv4Addr], search: &[String]) -> Result<(), Failure> {
     write("/etc/resolv.conf", &resolver(servers, search))
 }
 

@@ -11,15 +11,12 @@ use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
 use nix::unistd::{Pid, syncfs};
 
-use super::command::start_command;
 use super::further::Door;
-use super::protocol::{Message, SESSION_PORT, Setting, Start};
-use super::{memory, modules, names, network, root};
+use super::protocol::{Message, SESSION_PORT, Setting};
+use super::{first, memory, modules, names, network, root};
 use crate::failure::{Failure, Step};
 use crate::isolate;
-use crate::session::guest::{Port, Relay, child_signals, lead_session};
 use crate::session::poll::set_nonblocking;
-use crate::session::protocol::{NotStarted, ToHost};
 
 /// Runs as PID 1, until it ends the machine.
 pub fn main() -> ExitCode {
@@ -46,36 +43,15 @@ fn end_the_machine() -> Result<Infallible, Errno> {
 fn run() -> Result<(), Failure> {
     root::mount_devices()?;
     modules::load_modules()?;
-    let children = child_signals().step("get ready for a child")?;
     let host = connect_to_host().step("connect to the host")?;
-    let (mut port, mut start) = Port::accept::<Start>(host).step("read what to start")?;
-    lead_session().step("lead a session")?;
-    let setting = start.setting.take();
     let door = Door::open().step("listen for further sessions")?;
-    let command = match furnish(setting).and_then(|()| start_command(*start)) {
-        Ok(command) => command,
-        Err((kind, reason)) => {
-            port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;
-            return port.linger().step("tell the host");
-        }
-    };
-    let mut relay = Relay::new(port, command, children, door);
-    let ending = relay.run().step("pass data to and fro")?;
-    // Whatever the command left running ends here, before what was written is declared safe.
-    relay.end_others().step("end the command's children")?;
-    let (mut port, _) = relay.into_parts();
-    // What was written to the root. A volume's files are the host's already; and where its server has
-    // gone, that would wait for ever.
-    flush("/").step("flush the root")?;
-    let mut tell = || -> io::Result<()> {
+    first::serve(host, door, furnish, || {
+        // What was written to the root. A volume's files are the host's already; and where its server
+        // has gone, that would wait for ever.
+        flush("/").step("flush the root")?;
         let killed = memory::killed();
-        if killed > 0 {
-            port.send(&ToHost::Own(Message::OutOfMemory { killed }))?;
-        }
-        port.send(&ToHost::<Message>::Ended(ending))
-    };
-    tell().step("tell the host")?;
-    port.linger().step("tell the host")
+        Ok((killed > 0).then_some(Message::OutOfMemory { killed }))
+    })
 }
 
 /// Flushes the file system at `path`.
@@ -92,20 +68,16 @@ fn connect_to_host() -> io::Result<File> {
 }
 
 /// Makes the guest what every command in it finds.
-fn furnish(setting: Option<Setting>) -> Result<(), (NotStarted, String)> {
-    let Some(setting) = setting else {
-        return Err((NotStarted::Surroundings, "the first command needs surroundings".into()));
-    };
-    let furnish = || -> Result<(), Failure> {
-        root::enter(setting.layer)?;
-        root::mount_volumes(&setting.volumes)?;
-        isolate::bring_loopback_up()?;
-        let known = network::set_up(&setting.network, &setting.hostname)?;
-        names::set(&setting.hostname, known.address)?;
-        if !setting.network.interfaces.is_empty() {
-            names::set_resolver(&known.servers, &setting.network.search)?;
-        }
-        Ok(())
-    };
-    furnish().map_err(|failure| (NotStarted::Surroundings, format!("in the guest: {failure}")))
+fn furnish(setting: Option<Setting>) -> Result<(), Failure> {
+    let setting = setting.ok_or(Errno::EINVAL).step("furnish a guest without a plan")?;
+    root::enter(setting.layer)?;
+    root::mount_volumes(&setting.volumes)?;
+    isolate::bring_loopback_up()?;
+    let known = network::set_up(&setting.network, &setting.hostname)?;
+    names::set_hostname(&setting.hostname)?;
+    names::set_hosts(&setting.hostname, known.address)?;
+    if !setting.network.interfaces.is_empty() {
+        names::set_resolver(&known.servers, &setting.network.search)?;
+    }
+    Ok(())
 }

@@ -3,6 +3,8 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+mod file_system;
+mod fork;
 mod identity;
 pub(crate) mod interfaces;
 pub(crate) mod mounting;
@@ -13,13 +15,18 @@ mod network;
 mod privileges;
 mod process;
 mod program;
+pub(crate) mod provisions;
 mod spawn;
 
+pub(crate) use file_system::FileSystem;
+pub(crate) use fork::fork;
 pub(crate) use identity::is_master_of_all_files;
 pub use mounts::{
-    Attributes, attach, bind, clone_tree, detach, follow_only, restrict, tmpfs, tmpfs_with,
+    Attributes, attach, attach_over, bind, clone_tree, detach, follow_only, make_read_only,
+    map_owners, restrict, tmpfs, tmpfs_with,
 };
 pub use namespaces::{IdentityMap, Namespaces};
+pub(crate) use namespaces::{map_range, map_self};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;

@@ -13,6 +13,12 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+/// The target is the open directory itself, move_mount(2).
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
+
+/// The mount that a descriptor is of, and all below it.
+const WHOLE_TREE: libc::c_int = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+
 /// Rights to take away from mounts. Those not named stay as they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
@@ -54,13 +60,54 @@ pub fn clone_tree(dir: Option<BorrowedFd<'_>>, path: &Path) -> io::Result<OwnedF
 /// Takes rights away from a whole tree of mounts that [`clone_tree`] made, and cuts it off from
 /// the host: nothing that is mounted there later shows up in it.
 pub fn restrict(tree: impl AsFd, attributes: Attributes) -> io::Result<()> {
-    let wanted = libc::mount_attr {
-        attr_set: attributes.bits(),
+    set_attributes(
+        tree,
+        &libc::mount_attr {
+            attr_set: attributes.bits(),
+            attr_clr: 0,
+            propagation: libc::MS_PRIVATE,
+            userns_fd: 0,
+        },
+        WHOLE_TREE,
+    )
+}
+
+/// Forbids writing through the mount whose root this is, and no other.
+pub fn make_read_only(root: impl AsFd) -> io::Result<()> {
+    let read_only = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
         attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
+        propagation: 0,
         userns_fd: 0,
     };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    set_attributes(root, &read_only, libc::AT_EMPTY_PATH)
+}
+
+/// Shows the files of a tree that [`clone_tree`] made as if their owners' numbers were those inside a
+/// user namespace: files of user 0 are those of its root. Who writes there as its root makes files of
+/// user 0.
+///
+/// # Errors
+/// `EINVAL` where the file system cannot do this.
+pub fn map_owners(tree: impl AsFd, user_namespace: impl AsFd) -> io::Result<()> {
+    let namespace = user_namespace.as_fd().as_raw_fd();
+    set_attributes(
+        tree,
+        &libc::mount_attr {
+            attr_set: libc::MOUNT_ATTR_IDMAP,
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: u64::try_from(namespace).map_err(|_| Errno::EBADF)?,
+        },
+        WHOLE_TREE,
+    )
+}
+
+fn set_attributes(
+    tree: impl AsFd,
+    wanted: &libc::mount_attr,
+    flags: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the empty path and the attribute struct are alive during the call, and the size
     // passed is that of the struct.
     Errno::result(unsafe {
@@ -69,7 +116,7 @@ pub fn restrict(tree: impl AsFd, attributes: Attributes) -> io::Result<()> {
             tree.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const wanted,
+            std::ptr::from_ref(wanted),
             size_of::<libc::mount_attr>(),
         )
     })?;
@@ -79,6 +126,17 @@ pub fn restrict(tree: impl AsFd, attributes: Attributes) -> io::Result<()> {
 /// Puts a tree that [`clone_tree`] made over `target`. A directory needs a directory there, a file
 /// a file.
 pub fn attach(tree: impl AsFd, target: &Path) -> io::Result<()> {
+    attach_at(tree, None, target)
+}
+
+/// As [`attach`], over an open directory.
+pub fn attach_over(tree: impl AsFd, target: BorrowedFd<'_>) -> io::Result<()> {
+    attach_at(tree, Some(target), Path::new(""))
+}
+
+fn attach_at(tree: impl AsFd, dir: Option<BorrowedFd<'_>>, target: &Path) -> io::Result<()> {
+    let empty = if dir.is_some() { MOVE_MOUNT_T_EMPTY_PATH } else { 0 };
+    let dir = dir.map_or(libc::AT_FDCWD, |dir| dir.as_raw_fd());
     let target = c_path(target)?;
     // SAFETY: both paths are live NUL-terminated strings and the call touches no other memory.
     Errno::result(unsafe {
@@ -86,9 +144,9 @@ pub fn attach(tree: impl AsFd, target: &Path) -> io::Result<()> {
             libc::SYS_move_mount,
             tree.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_FDCWD,
+            dir,
             target.as_ptr(),
-            libc::MOVE_MOUNT_F_EMPTY_PATH,
+            libc::MOVE_MOUNT_F_EMPTY_PATH | empty,
         )
     })?;
     Ok(())

@@ -1,8 +1,10 @@
 //! Namespaces: which views of the system a new process gets for itself, namespaces(7).
 
+use std::fs;
+use std::io;
 use std::ops::BitOr;
 
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Pid, Uid};
 
 /// A set of namespaces to create with a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,10 @@ impl Namespaces {
     pub const NETWORK: Self = Self(flag(libc::CLONE_NEWNET));
     /// System V and POSIX message queues of its own, ipc_namespaces(7).
     pub const IPC: Self = Self(flag(libc::CLONE_NEWIPC));
+    /// A host name of its own, uts_namespaces(7).
+    pub const UTS: Self = Self(flag(libc::CLONE_NEWUTS));
+    /// Its own control group is the root of those it sees, cgroup_namespaces(7).
+    pub const CGROUP: Self = Self(flag(libc::CLONE_NEWCGROUP));
     /// Users of its own, which is how an ordinary user may create the others,
     /// user_namespaces(7). Needs an [`IdentityMap`].
     pub const USER: Self = Self(flag(libc::CLONE_NEWUSER));
@@ -75,6 +81,24 @@ impl IdentityMap {
     pub(super) fn gid_line(self) -> String {
         format!("0 {} 1\n", self.gid)
     }
+}
+
+/// Gives a process's new user namespace `count` users and groups, numbered from 0 inside and from
+/// `first` outside. For root of the namespace outside, user_namespaces(7).
+pub(crate) fn map_range(pid: Pid, first: u32, count: u32) -> io::Result<()> {
+    let line = format!("0 {first} {count}\n");
+    for map in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{pid}/{map}"), &line)?;
+    }
+    Ok(())
+}
+
+/// Makes the caller, by its ids outside, user and group 0 of the user namespace that it is in. It can
+/// have no other groups then.
+pub(crate) fn map_self(map: IdentityMap) -> io::Result<()> {
+    fs::write("/proc/self/setgroups", "deny")?;
+    fs::write("/proc/self/uid_map", map.uid_line())?;
+    fs::write("/proc/self/gid_map", map.gid_line())
 }
 
 #[cfg(test)]

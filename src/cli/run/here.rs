@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::order::Order;
+use super::order::VmOrder;
 use super::volumes;
 use crate::cli::{FAILED, interface, say, timing};
 use crate::image::Init;
@@ -42,7 +42,7 @@ const CID: u32 = 3;
 const RECEIVE_BUFFERS: u16 = 64;
 
 /// Runs the guest until its command ends; returns the exit status.
-pub(super) fn run(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     let recorder = Arc::new(recorder);
     let instance = Instance::claim(&order.about)?;
     // Before any thread is started: the signals stay blocked in all of them.
@@ -82,7 +82,7 @@ pub(super) fn run(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn
     Ok(status.into())
 }
 
-fn plan(order: &Order, devices: usize) -> Result<Plan, Box<dyn Error>> {
+fn plan(order: &VmOrder, devices: usize) -> Result<Plan, Box<dyn Error>> {
     let named = |error| format!("kernel {}: {error}", order.kernel.display());
     let kernel = Kernel::open(&order.kernel).map_err(|error| named(error.to_string()))?;
     // A reset ends the guest, at once by a triple fault.
@@ -101,7 +101,7 @@ fn plan(order: &Order, devices: usize) -> Result<Plan, Box<dyn Error>> {
 /// The image's disk, the layer's if there is one, that of init if it is on one; the networks; and the way
 /// to init.
 fn devices(
-    order: &Order,
+    order: &VmOrder,
     front: &Arc<Front>,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, Box<dyn Error>> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
@@ -129,7 +129,7 @@ fn devices(
 struct Guest<'a> {
     machine: &'a Background,
     recorder: &'a Recorder,
-    order: &'a Order,
+    order: &'a VmOrder,
     /// How many processes its kernel killed for want of memory.
     killed: u64,
 }

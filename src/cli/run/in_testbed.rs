@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
-use super::order::Order;
+use super::order::VmOrder;
 use crate::cli::timing::{self, Unit};
 use crate::cli::{say, session};
 use crate::instances::Instance;
@@ -25,7 +25,7 @@ pub(in crate::cli) fn session_among_guests(command: Vec<OsString>) -> Result<Ses
 }
 
 /// Runs the guest; returns its command's exit status.
-pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
     if order.detached && !stays()? {
         return Err(
             "-d: a guest in the testbed ends with the testbed, and none is there to stay: \

@@ -1,5 +1,6 @@
 //! `duplex run`: one command in a guest of its own.
 
+mod container;
 mod detach;
 mod here;
 mod in_testbed;
@@ -10,7 +11,7 @@ mod volumes;
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +20,7 @@ use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::session_among_guests;
-use self::order::Order;
+use self::order::{Order, VmOrder};
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use super::timing::Unit;
@@ -28,7 +29,7 @@ use crate::guest_images::Cache;
 use crate::host;
 use crate::image::{self, Init, run_kernel};
 use crate::init::{Layer, Setting, Start};
-use crate::instances::{About, random_name};
+use crate::instances::{About, Half, random_name};
 use crate::trace::boot::Recorder;
 use crate::vm::memory;
 use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
@@ -36,7 +37,7 @@ use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
 
-/// Run a command in a sandbox: a VM of its own, with the image as its root file system
+/// Run a command in a sandbox, a VM or a container, with the image as its root file system
 ///
 /// What the command writes and reads, the signals that duplex gets, and the command's exit status are
 /// passed on, as if it ran here. What it changes in its root is gone with it, unless --keep is
@@ -46,6 +47,7 @@ const SHELL: &str = "/bin/sh";
 #[command(after_help = "\
 Examples:
   duplex run ./rootfs echo hello
+  duplex run --container ./rootfs echo hello    the same in a container
   duplex run -it ./rootfs sh                    a shell on this terminal
   tar c . | duplex run -i ./rootfs tar x        data through a pipe
   duplex run --cpus 2 --memory 1G -e LANG=C -w /src -u 1000 ./rootfs make
@@ -62,18 +64,18 @@ pub(super) struct Args {
     /// Run it in a VM: the default
     #[arg(long, conflicts_with = "container")]
     vm: bool,
-    /// Run it in a container: not there yet, and refused
+    /// Run it in a container: behind namespaces of this host's kernel
     #[arg(long)]
     container: bool,
     #[command(flatten)]
     process: ProcessArgs,
-    /// How many vCPUs: 1 to 32
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true)]
-    cpus: Cpus,
+    /// How many vCPUs: 1 to 32 [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    cpus: Option<Cpus>,
     /// How much memory: in bytes, or with K, M, G or T; at least 32M. What is written to the root
-    /// file system takes of it, unless --keep is given
-    #[arg(long, short, value_name = "SIZE", default_value = "256M", allow_negative_numbers = true)]
-    memory: MemorySize,
+    /// file system takes of it, unless --keep is given [default: 256M]
+    #[arg(long, short, value_name = "SIZE", allow_negative_numbers = true)]
+    memory: Option<MemorySize>,
     /// Show it the directory HOST of this host, which must be there, at GUEST, which is made if missing;
     /// with :ro it cannot write to it. Can be given again, 8 times in all
     #[arg(
@@ -99,10 +101,16 @@ pub(super) struct Args {
     /// Remove it when it has ended: always the case
     #[arg(long)]
     rm: bool,
+    /// With --container: its root cannot be written to
+    #[arg(long)]
+    read_only: bool,
     /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
     /// further runs of the same image
     #[arg(long, value_name = "FILE")]
     keep: Option<PathBuf>,
+    /// With --container: print each step to it, with the reason, and do nothing
+    #[arg(long)]
+    explain: bool,
     /// When it has ended, say on stderr where the time went
     #[arg(long, group = "measured")]
     timing: bool,
@@ -134,8 +142,16 @@ pub(super) struct OrderArgs {
 
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
-    let order = decide(args)?;
-    if order.detached {
+    args.process.check()?;
+    let order = if args.container {
+        Order::Container(Box::new(container::decide(args)?))
+    } else {
+        Order::Vm(Box::new(decide(args)?))
+    };
+    if args.explain {
+        return explain(&order);
+    }
+    if args.detach {
         return detach::run(&order);
     }
     carry_out(&order, recorder)
@@ -153,21 +169,46 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
-    if order.about.testbed { in_testbed::run(order) } else { here::run(order, recorder) }
+    match order {
+        Order::Container(order) => container::run(order),
+        Order::Vm(order) if order.about.testbed => in_testbed::run(order),
+        Order::Vm(order) => here::run(order, recorder),
+    }
+}
+
+/// Prints what would be done, and does nothing.
+fn explain(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
+    let Order::Container(order) = order else {
+        return Err("--explain: it tells about containers: add --container".into());
+    };
+    write!(io::stdout(), "{}", order.plan)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What both halves are found by and run.
+fn about(args: &Args, half: Half) -> Result<(About, Vec<OsString>), Box<dyn Error>> {
+    let name = args.name.clone().map_or_else(random_name, Ok)?;
+    let mut argv = args.command.clone();
+    if argv.is_empty() {
+        argv.push(SHELL.into());
+    }
+    let about = About {
+        name,
+        half,
+        image: std::path::absolute(&args.image)?,
+        command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        testbed: false,
+        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    Ok((about, argv))
 }
 
 /// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
 /// starts.
-fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
-    if args.container {
-        return Err(
-            "--container: this duplex has no containers yet: leave it away, and the command \
-                    runs in a VM"
-                .into(),
-        );
-    }
-    args.process.check()?;
-    memory::check(args.memory, host::physical_address_bits())?;
+fn decide(args: &Args) -> Result<VmOrder, Box<dyn Error>> {
+    let cpus = args.cpus.unwrap_or_default();
+    let memory = args.memory.unwrap_or_default();
+    memory::check(memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
     let (volumes, seen) = volumes::decide(&args.volume)?;
     let disk = image::disk(&cache, &args.image)?;
@@ -190,18 +231,9 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     if let Some(reason) = &reason {
         say(format_args!("running in the testbed ({reason})"));
     }
-    let name = args.name.clone().map_or_else(random_name, Ok)?;
-    let mut argv = args.command.clone();
-    if argv.is_empty() {
-        argv.push(SHELL.into());
-    }
-    let about = About {
-        name: name.clone(),
-        image: std::path::absolute(&args.image)?,
-        command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-        testbed: reason.is_some(),
-        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-    };
+    let (mut about, argv) = about(args, Half::Vm)?;
+    about.testbed = reason.is_some();
+    let name = about.name.clone();
     let invocation = args.process.invocation(argv, &name);
     let setting = Setting {
         hostname: name,
@@ -209,7 +241,7 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         volumes: seen,
         network,
     };
-    Ok(Order {
+    Ok(VmOrder {
         about,
         kernel: kernel.elf,
         init: kernel.init,
@@ -217,8 +249,8 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         layer,
         volumes,
         nets,
-        cpus: args.cpus,
-        memory: args.memory,
+        cpus,
+        memory,
         start: Start { invocation, user: args.process.user.clone(), setting: Some(setting) },
         input: args.process.interactive,
         terminal: args.process.tty,

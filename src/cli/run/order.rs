@@ -7,14 +7,51 @@ use serde::{Deserialize, Serialize};
 
 use super::volumes::Volume;
 use crate::cli::timing::Unit;
+use crate::container;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
 use crate::workload::{Cpus, MemorySize, Net};
 
+/// What is to run, in either half.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// In a VM.
+    Vm(Box<VmOrder>),
+    /// In a container.
+    Container(Box<ContainerOrder>),
+}
+
+impl Order {
+    /// What others find it by.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Order::Vm(order) => &order.about.name,
+            Order::Container(order) => &order.about.name,
+        }
+    }
+}
+
+/// A container and the command in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ContainerOrder {
+    /// What others find it by.
+    pub(super) about: About,
+    /// The way to it.
+    pub(super) plan: container::Plan,
+    /// What its PID 1 is told.
+    pub(super) start: Start,
+    /// Whether the command reads this process's standard input.
+    pub(super) input: bool,
+    /// Whether it has a terminal.
+    pub(super) terminal: bool,
+    /// As of a [`VmOrder`].
+    pub(super) detached: bool,
+}
+
 /// A guest and the command in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct VmOrder {
     /// What others find it by.
     pub(super) about: About,
     /// The kernel, an ELF.

@@ -19,7 +19,7 @@ fn duplex(arguments: &[&str]) -> Command {
 fn places() -> Vec<String> {
     let entries = std::fs::read_dir(testbed::shared().join("duplex")).unwrap().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("vm-")).collect()
+    names.filter(|name| name.starts_with("run-")).collect()
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_detached_guest_is_joined_and_stopped() {
         assert_eq!(said(duplex(&["stop", "stays"])), ("stays\n".into(), Some(0)));
         let (text, status) = complained(duplex(&["exec", "stays", "true"]));
         assert!(text.contains("no guest called stays") && status == Some(125), "{text}");
-        assert!(!places().contains(&"vm-stays".to_owned()));
+        assert!(!places().contains(&"run-stays".to_owned()));
     });
 }
 
@@ -65,12 +65,12 @@ fn killed_it_leaves_nothing() {
         let script = "echo ready; exec sleep 1000";
         let mut process = Process::start(&mut shell(&["--name", "killed"], script));
         process.stdout.wait_for("ready\n");
-        assert!(places().contains(&"vm-killed".to_owned()));
+        assert!(places().contains(&"run-killed".to_owned()));
         process.kill();
         // The next command finds the place's lock free, and removes it; and the guest ends with
         // whoever ran it.
         assert!(!said(duplex(&["ps"])).0.contains("killed"));
-        assert!(!places().contains(&"vm-killed".to_owned()));
+        assert!(!places().contains(&"run-killed".to_owned()));
         // In the testbed, where the guest was, its lock is free as soon as its process has ended.
         let script = format!(
             "export XDG_RUNTIME_DIR=/dev/shm; flock /dev/shm/duplex/vm-killed/lock true 2>/dev/null

@@ -1,0 +1,151 @@
+//! Runs a command in a container.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::order::ContainerOrder;
+use super::{Args, about};
+use crate::cli::testbed_mode::TestbedMode;
+use crate::cli::{FAILED, say};
+use crate::container::{Container, Plan, Volume, Wanted};
+use crate::init::{Message, Start};
+use crate::instances::{Half, Instance};
+use crate::session::host::{CallersStreams, End, Relay, Signals, User};
+use crate::session::protocol::Ending;
+use crate::workload;
+
+/// Decides everything. What a container cannot have is refused.
+pub(super) fn decide(args: &Args) -> Result<ContainerOrder, Box<dyn Error>> {
+    refuse(args)?;
+    let (about, argv) = about(args, Half::Container)?;
+    let image = directory(&args.image).map_err(|reason| {
+        format!(
+            "image {}: {reason}; name a directory with a root file system",
+            args.image.display()
+        )
+    })?;
+    let wanted = Wanted {
+        image,
+        hostname: about.name.clone(),
+        volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
+        read_only: args.read_only,
+    };
+    let invocation = args.process.invocation(argv, &about.name);
+    Ok(ContainerOrder {
+        about,
+        plan: Plan::new(&wanted),
+        start: Start { invocation, user: args.process.user.clone(), setting: None },
+        input: args.process.interactive,
+        terminal: args.process.tty,
+        detached: args.detach,
+    })
+}
+
+fn refuse(args: &Args) -> Result<(), &'static str> {
+    let asked = [
+        (
+            args.keep.is_some(),
+            "--keep: a container's changes cannot be kept: mount a directory with -v",
+        ),
+        (
+            args.timing || args.count_instructions,
+            "--timing and --count-instructions: they tell about a VM's start",
+        ),
+        (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
+        (args.cpus.is_some(), "--cpus: containers cannot be limited yet: leave it away"),
+        (args.memory.is_some(), "--memory: containers cannot be limited yet: leave it away"),
+        (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
+    ];
+    asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
+}
+
+/// The real path of a directory.
+fn directory(path: &Path) -> Result<std::path::PathBuf, String> {
+    let real = path.canonicalize().map_err(|error| error.to_string())?;
+    if real.is_dir() { Ok(real) } else { Err("it is no directory".into()) }
+}
+
+fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
+    let workload::Volume { host, guest, read_only } = wanted;
+    let host = directory(host).map_err(|reason| {
+        format!("-v {}: {reason}; give a directory that is there", host.display())
+    })?;
+    Ok(Volume { host, at: guest.clone(), read_only: *read_only })
+}
+
+/// Runs the container until its command ends; returns the exit status.
+pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
+    let instance = Instance::claim(&order.about)?;
+    let room = instance.room()?;
+    let signals = Signals::take()?;
+    let door = UnixListener::bind(instance.socket())?;
+    let (ours, theirs) = UnixStream::pair()?;
+    let container = Container::start(&order.plan, &theirs, &door, &room)?;
+    drop((theirs, door));
+    let mut streams = CallersStreams::take_for(order.input, order.terminal)?;
+    if order.detached {
+        streams.discard();
+    }
+    let mut start = order.start.clone();
+    start.invocation.streams = streams.kinds();
+    start.invocation.window = streams.window();
+    let mut user = Within { container: &container, detached: order.detached };
+    let on_terminal = order.terminal && order.input;
+    let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut user).run(
+        start,
+        on_terminal,
+        signals,
+    )?;
+    container.wait()?;
+    Ok(conclude(end).into())
+}
+
+/// The container that a session is in.
+struct Within<'a> {
+    container: &'a Container,
+    detached: bool,
+}
+
+impl User for Within<'_> {
+    type Start = Start;
+    type Message = Message;
+
+    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.container.as_fd())
+    }
+
+    fn started(&mut self) {
+        if self.detached {
+            // Whoever waits for it has a pipe there.
+            let _ = writeln!(io::stdout(), "started");
+        }
+    }
+
+    fn message(&mut self, _message: Message) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn data(&mut self, _data: &[u8]) -> io::Result<()> {
+        Err(io::Error::other("the container sent data that belong to nothing"))
+    }
+}
+
+/// Says what must be said about an end; returns the exit status.
+fn conclude(end: End) -> u8 {
+    match end {
+        End::Ended(ending) => ending.exit_status(),
+        End::NotStarted { reason, kind } => {
+            say(reason);
+            kind.exit_status()
+        }
+        End::Interrupted(number) => Ending::Killed(number).exit_status(),
+        End::Lost => {
+            say("the container ended before its command");
+            FAILED
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The container's root: the image below a writable layer, by overlayfs.
+
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+use nix::mount::MsFlags;
+
+use crate::failure::{Failure, Step as _};
+use crate::isolate::mounting::{INERT, make_directories, put};
+use crate::isolate::{self, Attributes, FileSystem};
+
+/// Device nodes in an image are of no use in a container.
+const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NODEV;
+
+/// Lays a writable layer over `image`, in this mount namespace, which is the caller's own; the owners of
+/// files are shown as users of `namespace`. Returns the mount, which is attached nowhere. `room` is an
+/// empty directory, and is empty again afterwards.
+pub(super) fn with_owners(
+    image: &Path,
+    namespace: BorrowedFd<'_>,
+    room: &Path,
+) -> Result<OwnedFd, Failure> {
+    let tree =
+        isolate::clone_tree(None, image).step_with(|| format!("open {}", image.display()))?;
+    isolate::restrict(
+        &tree,
+        Attributes { read_only: true, no_devices: true, ..Attributes::default() },
+    )
+    .step("restrict the image")?;
+    isolate::map_owners(&tree, namespace).step_with(|| {
+        format!("show the owners of {} as the container's (its file system must allow idmapped mounts, as ext4, xfs, btrfs and, from Linux 6.3 on, tmpfs do)", image.display())
+    })?;
+    let directory = furnish(room)?;
+    isolate::attach(&tree, &room.join("image")).step("put the image in place")?;
+    let lower = format!("/proc/self/fd/{}/image", directory.as_raw_fd());
+    let root = overlay(room, &directory, &lower, &[])?;
+    drop(directory);
+    isolate::detach(&room.join("image")).step("let go of the image")?;
+    isolate::detach(room).step("let go of the layer")?;
+    Ok(root)
+}
+
+/// The same for an ordinary user in a user namespace: all files are theirs. The mount goes with the
+/// namespace.
+pub(super) fn as_caller(image: &File, room: &Path) -> Result<OwnedFd, Failure> {
+    let directory = furnish(room)?;
+    let lower = format!("/proc/self/fd/{}", image.as_raw_fd());
+    // In a user namespace overlayfs can keep its marks only in attributes that users may set.
+    overlay(room, &directory, &lower, &[c"userxattr"])
+}
+
+/// Mounts memory there, with a directory for each part.
+fn furnish(room: &Path) -> Result<File, Failure> {
+    let name = room.to_string_lossy();
+    put("tmpfs", "tmpfs", &name, INERT | MsFlags::MS_NOATIME, "mode=0755")?;
+    make_directories(&name, &["image", "upper", "work"])?;
+    File::open(room).step("open the layer")
+}
+
+fn overlay(
+    room: &Path,
+    directory: &File,
+    lower: &str,
+    flags: &[&CStr],
+) -> Result<OwnedFd, Failure> {
+    take_after(&room.join("upper"), Path::new(lower)).step("prepare the writable layer")?;
+    let here = |name: &str| format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
+    let make = || -> io::Result<OwnedFd> {
+        let mut system = FileSystem::of(c"overlay")?
+            .set(c"lowerdir", lower)?
+            .set(c"upperdir", &here("upper"))?
+            .set(c"workdir", &here("work"))?;
+        for name in flags {
+            system = system.set_flag(name)?;
+        }
+        system.mount(ATTRIBUTES)
+    };
+    make().step("lay a writable layer over the image (overlayfs)")
+}
+
+/// The overlay's root has the attributes of the upper layer's.
+fn take_after(upper: &Path, lower: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(lower)?;
+    match chown(upper, Some(metadata.uid()), Some(metadata.gid())) {
+        // Somebody whom the namespace does not know owns it: then the layer's is the container's root's.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        other => other?,
+    }
+    fs::set_permissions(upper, metadata.permissions())
+}

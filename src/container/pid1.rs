@@ -1,0 +1,222 @@
+//! The container's PID 1: a copy of duplex that furnishes its namespaces and then serves the session.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, fchdir, pivot_root, setgroups, setresgid, setresuid};
+
+use super::layers;
+use super::plan::Plan;
+use super::step::Step;
+use crate::failure::{Failure, Step as _};
+use crate::init::{self, Door, names};
+use crate::isolate::mounting::put;
+use crate::isolate::provisions;
+use crate::isolate::{self, IdentityMap};
+
+/// What duplex hands to a container's PID 1 beside descriptors.
+pub(super) struct Legacy<'a> {
+    /// What to do.
+    pub(super) plan: &'a Plan,
+    /// An empty directory of the host, to mount things on.
+    pub(super) room: &'a Path,
+    /// Who has started it, as whom the caller may be mapped.
+    pub(super) caller: IdentityMap,
+}
+
+/// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at which
+/// further sessions are asked for, and the image's directory.
+pub(super) fn live(kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+    let Ok([channel, provisions, door, image]) = <[OwnedFd; 4]>::try_from(kept) else {
+        return FAILED;
+    };
+    let furnish = |_| Furnishing::new(legacy, provisions.into(), image.into())?.furnish();
+    match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
+        Ok(()) => 0,
+        // Whoever started it has gone, and the namespaces go with this process.
+        Err(_) => FAILED,
+    }
+}
+
+/// What PID 1 ends with when it cannot go on.
+const FAILED: u8 = 125;
+
+/// The way through the steps.
+struct Furnishing<'a> {
+    legacy: &'a Legacy<'a>,
+    image: File,
+    /// The layered image, once there is one.
+    root: Option<OwnedFd>,
+    /// Trees of the host, in the order of the plan's volumes.
+    volumes: Vec<OwnedFd>,
+    /// The root of the host, and an empty directory there. Opened as who this process was outside:
+    /// the container's root may not enter it.
+    host: File,
+    room: File,
+}
+
+impl<'a> Furnishing<'a> {
+    /// Waits until what is done outside is done.
+    fn new(legacy: &'a Legacy<'a>, from: UnixStream, image: File) -> Result<Self, Failure> {
+        let mut volumes = provisions::receive(&from).step("get what was prepared outside")?;
+        let expected = legacy.plan.volumes.len();
+        // A root that was laid outside comes first.
+        let root = (volumes.len() > expected).then(|| volumes.remove(0));
+        let host = File::open("/").step("open the root")?;
+        let room = File::open(legacy.room).step("open an empty directory")?;
+        Ok(Self { legacy, image, root, volumes, host, room })
+    }
+
+    fn furnish(mut self) -> Result<(), Failure> {
+        for step in &self.legacy.plan.steps {
+            self.take(step)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), Failure> {
+        match step {
+            Step::BecomeRoot => become_root().step("become root of the user namespace"),
+            Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
+            Step::SeparateMounts => separate_mounts().step("make mounts private"),
+            Step::LayImage => {
+                self.root = Some(layers::as_caller(&self.image, self.legacy.room)?);
+                Ok(())
+            }
+            Step::EnterRoot => self.enter_root().step("make the image the root"),
+            Step::Mount { kind, at, flags, options } => {
+                make_directory(at)?;
+                put(kind, kind, at, MsFlags::from_bits_truncate(*flags), options)
+            }
+            Step::Device(name) => self.show_device(name).step_with(|| format!("show /dev/{name}")),
+            Step::Link { at, to } => symlink(to, at).step_with(|| format!("link {at}")),
+            Step::Volume { number, at } => self.show_volume(*number, at),
+            Step::Mask(path) => self.mask(path).step_with(|| format!("mask {path}")),
+            Step::ReadOnly(path) => {
+                make_read_only(path).step_with(|| format!("make {path} read-only"))
+            }
+            Step::LeaveHost => self.leave_host().step("unmount the host's tree"),
+            Step::HostName(name) => {
+                names::set_hostname(name)?;
+                names::set_hosts(name, None)
+            }
+            Step::Loopback => isolate::bring_loopback_up(),
+            Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
+            Step::OwnClock => start_clock().step("start a clock of its own"),
+            Step::Hide => hide().step("hide PID 1"),
+            Step::NoNewPrivileges => prctl::set_no_new_privs().step("give up gaining privileges"),
+        }
+    }
+
+    fn enter_root(&mut self) -> io::Result<()> {
+        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
+        isolate::attach_over(root, self.room.as_fd())?;
+        fchdir(root)?;
+        // The old root comes to lie over the new one, and is where this process stays for now.
+        pivot_root(".", ".")?;
+        Ok(fchdir(&self.host)?)
+    }
+
+    /// A device of the host, whose root is the working directory.
+    fn show_device(&self, name: &str) -> io::Result<()> {
+        let target = format!("/dev/{name}");
+        File::create_new(&target)?;
+        let tree = isolate::clone_tree(Some(self.host.as_fd()), &Path::new("dev").join(name))?;
+        isolate::attach(tree, Path::new(&target))
+    }
+
+    fn show_volume(&self, number: usize, at: &Path) -> Result<(), Failure> {
+        let show = || -> io::Result<()> {
+            let tree = self.volumes.get(number).ok_or(Errno::ENOENT)?;
+            fs::create_dir_all(at)?;
+            isolate::attach(tree, at)
+        };
+        show().step_with(|| format!("show the volume at {}", at.display()))
+    }
+
+    /// Files by an empty device, directories by an empty file system.
+    fn mask(&self, path: &str) -> io::Result<()> {
+        match fs::metadata(path) {
+            // Not every kernel has everything.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(metadata) if metadata.is_dir() => {
+                let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+                isolate::tmpfs_with(Path::new(path), flags, "size=0,mode=0555")
+            }
+            Ok(_) => isolate::bind(Path::new("/dev/null"), Path::new(path)),
+        }
+    }
+
+    fn leave_host(&self) -> io::Result<()> {
+        fchdir(&self.host)?;
+        umount2(".", MntFlags::MNT_DETACH)?;
+        Ok(nix::unistd::chdir("/")?)
+    }
+}
+
+/// All ids at once; there are no other groups.
+fn become_root() -> io::Result<()> {
+    setgroups(&[])?;
+    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(gid, gid, gid)?;
+    Ok(setresuid(uid, uid, uid)?)
+}
+
+fn separate_mounts() -> nix::Result<()> {
+    let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+}
+
+fn make_directory(path: &str) -> Result<(), Failure> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.step_with(|| format!("make {path}")),
+    }
+}
+
+/// Whatever is mounted below it stays as it is.
+fn make_read_only(path: &str) -> io::Result<()> {
+    match isolate::bind(Path::new(path), Path::new(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => remount_read_only(path),
+    }
+}
+
+fn remount_read_only(path: &str) -> io::Result<()> {
+    let tree = File::open(path)?;
+    isolate::make_read_only(&tree)
+}
+
+/// Children that are started from now on have their own clocks of uptime, which begin now.
+fn start_clock() -> io::Result<()> {
+    match unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)) {
+        // The kernel has no time namespaces: a difference that a command can only see.
+        Err(Errno::EINVAL) => return Ok(()),
+        other => other?,
+    }
+    let mut offsets = String::new();
+    for (name, clock) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)]
+    {
+        let now = nix::time::clock_gettime(nix::time::ClockId::from_raw(clock))?;
+        offsets.push_str(&format!("{name} -{} 0\n", now.tv_sec()));
+    }
+    fs::write("/proc/self/timens_offsets", offsets)
+}
+
+/// The order matters: the tie to the parent is undone by changes of who this process is.
+fn hide() -> io::Result<()> {
+    prctl::set_dumpable(false)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What makes a container, decided before anything is done.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel_files;
+use super::step::Step;
+use crate::isolate::{Namespaces, is_master_of_all_files};
+
+/// How many users and groups a container has, where root starts it.
+pub(super) const USERS: u32 = 1 << 16;
+
+/// What a container is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// The directory with the root file system.
+    pub(crate) image: PathBuf,
+    /// The container's name.
+    pub(crate) hostname: String,
+    /// Directories of the host.
+    pub(crate) volumes: Vec<Volume>,
+    /// Whether the root cannot be written to.
+    pub(crate) read_only: bool,
+}
+
+/// A directory of the host in a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Volume {
+    /// Its real path.
+    pub(crate) host: PathBuf,
+    /// Where it appears.
+    pub(crate) at: PathBuf,
+    /// Whether it can't be written to.
+    pub(crate) read_only: bool,
+}
+
+/// Whom the container's users are outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Users {
+    /// Users that exist nowhere else, and own nothing there.
+    Range,
+    /// The caller is its root, and has no others to give.
+    Caller,
+}
+
+/// The way to a container.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(super) users: Users,
+    pub(super) image: PathBuf,
+    pub(super) volumes: Vec<Volume>,
+    /// What its PID 1 does, in order.
+    pub(super) steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Plans a container for the user that this process is.
+    pub(crate) fn new(wanted: &Wanted) -> Plan {
+        let users = if is_master_of_all_files() { Users::Range } else { Users::Caller };
+        Plan {
+            users,
+            image: wanted.image.clone(),
+            volumes: wanted.volumes.clone(),
+            steps: steps(wanted, users),
+        }
+    }
+
+    /// The namespaces that its PID 1 is made in.
+    pub(super) fn namespaces() -> Namespaces {
+        Namespaces::USER
+            | Namespaces::MOUNT
+            | Namespaces::PID
+            | Namespaces::NETWORK
+            | Namespaces::IPC
+            | Namespaces::UTS
+            | Namespaces::CGROUP
+    }
+}
+
+/// The order matters: a process that has changed its user can no longer write to its own files in /proc
+/// (PR_SET_DUMPABLE), where the clock is set; new mounts of proc and sysfs are allowed in a user namespace only while the
+/// host's are still in sight, mount_namespaces(7); whatever needs a capability comes before they go.
+fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
+    let become_root = match users {
+        Users::Range => Step::BecomeRoot,
+        Users::Caller => Step::MapCaller,
+    };
+    let mut steps = vec![Step::OwnClock, become_root, Step::SeparateMounts];
+    if users == Users::Caller {
+        steps.push(Step::LayImage);
+    }
+    steps.push(Step::EnterRoot);
+    steps.extend(kernel_files::mounts());
+    for (number, volume) in wanted.volumes.iter().enumerate() {
+        steps.push(Step::Volume { number, at: volume.at.clone() });
+    }
+    steps.extend(kernel_files::walls());
+    steps.push(Step::LeaveHost);
+    steps.push(Step::HostName(wanted.hostname.clone()));
+    steps.push(Step::Loopback);
+    if wanted.read_only {
+        steps.push(Step::ReadOnlyRoot);
+    }
+    steps.extend([Step::Hide, Step::NoNewPrivileges]);
+    steps
+}
+
+impl fmt::Display for Plan {
+    /// A numbered line for each step, with its reason below it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outside = [
+            (
+                "clone3 with user, mount, pid, network, ipc, uts and cgroup namespaces".to_owned(),
+                "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
+            ),
+            match self.users {
+                Users::Range => (
+                    format!("map users and groups 0 to {} to unused ones of this host", USERS - 1),
+                    "the container's root is nobody outside",
+                ),
+                Users::Caller => (
+                    "map user and group 0 to the caller".into(),
+                    "the container's root may do no more than who started it",
+                ),
+            },
+            (
+                format!("lay a writable layer in memory over {}", self.image.display()),
+                "the image stays as it is, and what is written vanishes with the container",
+            ),
+        ];
+        let inside = self.steps.iter().map(|step| (step.to_string(), step.reason()));
+        for (number, (what, why)) in (1..).zip(outside.into_iter().chain(inside)) {
+            writeln!(f, "{number:3}. {what}\n       {why}")?;
+        }
+        Ok(())
+    }
+}

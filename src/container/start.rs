@@ -1,0 +1,136 @@
+//! Starting a container: what duplex itself does for it.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Pid;
+use thiserror::Error;
+
+use super::layers;
+use super::pid1::{self, Legacy};
+use super::plan::{Plan, USERS, Users, Volume};
+use crate::failure::{Failure, Step as _};
+use crate::isolate::{self, Attributes, IdentityMap, Process, fork, map_range, provisions};
+
+/// The users of containers begin above those of this host: 65,536 each, chosen by a number that no two
+/// processes have at a time.
+const RANGES: u32 = 60_000;
+
+/// Why there is no container.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The kernel does not give the namespaces.
+    #[error("a container's namespaces cannot be had: {0}; `duplex doctor` tells why")]
+    Namespaces(#[source] io::Error),
+    /// A step outside.
+    #[error(transparent)]
+    Step(#[from] Failure),
+}
+
+/// A container that starts or runs.
+#[derive(Debug)]
+pub(crate) struct Container {
+    process: Process,
+}
+
+impl Container {
+    /// Starts it. The session in it is at the other end of `channel`; further ones are asked for at
+    /// `door`. `room` is an empty directory. To be called while this process has a single thread.
+    ///
+    /// # Errors
+    /// The kernel's, with the step.
+    pub(crate) fn start(
+        plan: &Plan,
+        channel: &UnixStream,
+        door: &UnixListener,
+        room: &Path,
+    ) -> Result<Container, Error> {
+        channel.set_nonblocking(true).step("prepare the session")?;
+        door.set_nonblocking(true).step("prepare for further sessions")?;
+        let (ours, theirs) = UnixStream::pair().step("make a socket")?;
+        let image = File::open(&plan.image)
+            .step_with(|| format!("open the image {}", plan.image.display()))?;
+        let legacy = Legacy { plan, room, caller: IdentityMap::of_caller() };
+        let kept = [channel.as_fd(), theirs.as_fd(), door.as_fd(), image.as_fd()];
+        // SAFETY: the caller sees to it that there is one thread.
+        let process = unsafe { fork(Plan::namespaces(), &kept, |kept| pid1::live(kept, &legacy)) }
+            .map_err(Error::Namespaces)?;
+        let container = Container { process };
+        container.provide(plan, &ours, room)?;
+        Ok(container)
+    }
+
+    fn provide(&self, plan: &Plan, to: &UnixStream, room: &Path) -> Result<(), Error> {
+        let mut trees = Vec::new();
+        let namespace = match plan.users {
+            Users::Range => Some(self.prepare_range()?),
+            Users::Caller => None,
+        };
+        if let Some(namespace) = &namespace {
+            trees.push(layers::with_owners(&plan.image, namespace.as_fd(), room)?);
+        }
+        for volume in &plan.volumes {
+            trees.push(tree(volume, namespace.as_ref().map(AsFd::as_fd))?);
+        }
+        let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
+        Ok(provisions::hand_over(to, &trees).step("hand over what was prepared")?)
+    }
+
+    /// Gives the container its users, and this process mounts of its own. Returns the user namespace.
+    fn prepare_range(&self) -> Result<OwnedFd, Failure> {
+        let pid = self.process.pid();
+        map_range(pid, first_user(pid), USERS).step("map the container's users")?;
+        let path = format!("/proc/{pid}/ns/user");
+        let namespace = File::open(path).step("open the container's user namespace")?;
+        unshare(CloneFlags::CLONE_NEWNS).step("get mounts of its own")?;
+        let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+        mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")?;
+        Ok(namespace.into())
+    }
+
+    /// Waits until nothing of it runs any more.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        self.process.wait().map(drop)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // To no effect where it has ended.
+        let _ = self.process.kill();
+    }
+}
+
+impl AsFd for Container {
+    /// Readable once its PID 1 has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+fn first_user(pid: Pid) -> u32 {
+    (pid.as_raw().unsigned_abs() % RANGES + 1) * USERS
+}
+
+/// A directory of the host, as the container sees it.
+fn tree(volume: &Volume, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+    let open = || -> io::Result<OwnedFd> {
+        let tree = isolate::clone_tree(None, &volume.host)?;
+        let attributes =
+            Attributes { read_only: volume.read_only, no_suid: true, no_devices: true };
+        isolate::restrict(&tree, attributes)?;
+        if let Some(namespace) = namespace {
+            isolate::map_owners(&tree, namespace)?;
+        }
+        Ok(tree)
+    };
+    open().step_with(|| format!("open the volume {}", volume.host.display()))
+}

@@ -1,0 +1,104 @@
+//! What a container's PID 1 does, one value a step.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One step. Paths are the container's, unless they are called the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Step {
+    /// Takes the ids of user and group 0.
+    BecomeRoot,
+    /// Maps the caller to user and group 0.
+    MapCaller,
+    /// Cuts the mounts off from the host's.
+    SeparateMounts,
+    /// Lays a writable layer over the image.
+    LayImage,
+    /// Makes the layered image the root.
+    EnterRoot,
+    /// Mounts a file system of the kernel.
+    Mount { kind: String, at: String, flags: u64, options: String },
+    /// Shows a device of the host.
+    Device(String),
+    /// Makes a symbolic link.
+    Link { at: String, to: String },
+    /// Shows a directory of the host.
+    Volume { number: usize, at: PathBuf },
+    /// Hides what is there behind something empty.
+    Mask(String),
+    /// Forbids writing to what is there.
+    ReadOnly(String),
+    /// Lets go of the host's mounts.
+    LeaveHost,
+    /// Sets the host name.
+    HostName(String),
+    /// Starts the loopback interface.
+    Loopback,
+    /// Forbids writing to the root.
+    ReadOnlyRoot,
+    /// Starts the clock of uptimes anew.
+    OwnClock,
+    /// Makes PID 1 invisible to debuggers.
+    Hide,
+    /// Gives up the gaining of privileges by executing something.
+    NoNewPrivileges,
+}
+
+impl Step {
+    /// Why it is taken.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::BecomeRoot => "until then it is a user that the namespace does not know",
+            Self::MapCaller => "an unmapped user can make no file",
+            Self::SeparateMounts => "no mount made here shows up on the host",
+            Self::LayImage => "the image stays as it is, and what is written vanishes",
+            Self::EnterRoot => "pivot_root(2): unlike chroot there is nothing to break out to",
+            Self::Mount { .. } => "programs expect it (OCI runtime specification, config-linux)",
+            Self::Device(_) => {
+                "the harmless ones that programs expect; the container can make none"
+            }
+            Self::Link { .. } => {
+                "programs expect it (OCI runtime specification, Dev symbolic links)"
+            }
+            Self::Volume { .. } => "asked for; the path is looked up in the container's root alone",
+            Self::Mask(_) => "it tells about the host, or could change it",
+            Self::ReadOnly(_) => "it could change the host's kernel",
+            Self::LeaveHost => "no path leads to the host any more",
+            Self::HostName(_) => "it is known by its own name",
+            Self::Loopback => "the kernel leaves it down",
+            Self::ReadOnlyRoot => "asked for",
+            Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
+            Self::Hide => "nobody can read or change duplex through /proc/1 (CVE-2019-5736)",
+            Self::NoNewPrivileges => "set-user-id programs gain nothing (PR_SET_NO_NEW_PRIVS)",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BecomeRoot => write!(f, "become user 0 inside"),
+            Self::MapCaller => write!(f, "map the caller to user 0 inside"),
+            Self::SeparateMounts => write!(f, "make all mounts private"),
+            Self::LayImage => write!(f, "lay a writable layer over the image"),
+            Self::EnterRoot => write!(f, "make the layered image the root"),
+            Self::Mount { kind, at, .. } => write!(f, "mount {kind} at {at}"),
+            Self::Device(name) => write!(f, "show the host's /dev/{name}"),
+            Self::Link { at, to } => write!(f, "link {at} to {to}"),
+            Self::Volume { at, .. } => {
+                write!(f, "show a directory of the host at {}", at.display())
+            }
+            Self::Mask(path) => write!(f, "mask {path}"),
+            Self::ReadOnly(path) => write!(f, "make {path} read-only"),
+            Self::LeaveHost => write!(f, "unmount the host's tree"),
+            Self::HostName(name) => write!(f, "set the host name to {name}"),
+            Self::Loopback => write!(f, "start the loopback interface"),
+            Self::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
+            Self::Hide => write!(f, "make PID 1 undumpable"),
+            Self::NoNewPrivileges => write!(f, "give up gaining privileges by exec"),
+        }
+    }
+}
