@@ -46,8 +46,9 @@ pub(super) fn with_owners(
 
 /// The same for an ordinary user in a user namespace: all files are theirs. The mount goes with the
 /// namespace.
-pub(super) fn as_caller(image: &File, room: &Path) -> Result<OwnedFd, Failure> {
+pub(super) fn as_caller(image: &Path, room: &Path) -> Result<OwnedFd, Failure> {
     let directory = furnish(room)?;
+    let image = File::open(image).step_with(|| format!("open {}", image.display()))?;
     let lower = format!("/proc/self/fd/{}", image.as_raw_fd());
     // In a user namespace overlayfs can keep its marks only in attributes that users may set.
     overlay(room, &directory, &lower, &[c"userxattr"])

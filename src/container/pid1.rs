@@ -33,13 +33,13 @@ pub(super) struct Legacy<'a> {
     pub(super) caller: IdentityMap,
 }
 
-/// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at which
-/// further sessions are asked for, and the image's directory.
+/// PID 1's whole life. `kept` are the session's channel, where provisions come from, and the socket at
+/// which further sessions are asked for.
 pub(super) fn live(kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
-    let Ok([channel, provisions, door, image]) = <[OwnedFd; 4]>::try_from(kept) else {
+    let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    let furnish = |_| Furnishing::new(legacy, provisions.into(), image.into())?.furnish();
+    let furnish = |_| Furnishing::new(legacy, &provisions.into())?.furnish();
     match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
@@ -53,7 +53,6 @@ const FAILED: u8 = 125;
 /// The way through the steps.
 struct Furnishing<'a> {
     legacy: &'a Legacy<'a>,
-    image: File,
     /// The layered image, once there is one.
     root: Option<OwnedFd>,
     /// Trees of the host, in the order of the plan's volumes.
@@ -66,14 +65,14 @@ struct Furnishing<'a> {
 
 impl<'a> Furnishing<'a> {
     /// Waits until what is done outside is done.
-    fn new(legacy: &'a Legacy<'a>, from: UnixStream, image: File) -> Result<Self, Failure> {
-        let mut volumes = provisions::receive(&from).step("get what was prepared outside")?;
+    fn new(legacy: &'a Legacy<'a>, from: &UnixStream) -> Result<Self, Failure> {
+        let mut volumes = provisions::receive(from).step("get what was prepared outside")?;
         let expected = legacy.plan.volumes.len();
         // A root that was laid outside comes first.
         let root = (volumes.len() > expected).then(|| volumes.remove(0));
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
-        Ok(Self { legacy, image, root, volumes, host, room })
+        Ok(Self { legacy, root, volumes, host, room })
     }
 
     fn furnish(mut self) -> Result<(), Failure> {
@@ -89,7 +88,7 @@ impl<'a> Furnishing<'a> {
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
             Step::LayImage => {
-                self.root = Some(layers::as_caller(&self.image, self.legacy.room)?);
+                self.root = Some(layers::as_caller(&self.legacy.plan.image, self.legacy.room)?);
                 Ok(())
             }
             Step::EnterRoot => self.enter_root().step("make the image the root"),

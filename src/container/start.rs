@@ -53,10 +53,8 @@ impl Container {
         channel.set_nonblocking(true).step("prepare the session")?;
         door.set_nonblocking(true).step("prepare for further sessions")?;
         let (ours, theirs) = UnixStream::pair().step("make a socket")?;
-        let image = File::open(&plan.image)
-            .step_with(|| format!("open the image {}", plan.image.display()))?;
         let legacy = Legacy { plan, room, caller: IdentityMap::of_caller() };
-        let kept = [channel.as_fd(), theirs.as_fd(), door.as_fd(), image.as_fd()];
+        let kept = [channel.as_fd(), theirs.as_fd(), door.as_fd()];
         // SAFETY: the caller sees to it that there is one thread.
         let process = unsafe { fork(Plan::namespaces(), &kept, |kept| pid1::live(kept, &legacy)) }
             .map_err(Error::Namespaces)?;

@@ -26,7 +26,12 @@ pub(super) fn find(wanted: Option<&str>) -> Result<User, String> {
         Err(error) => Err(format!("cannot read the image's {path}: {error}")),
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
     };
-    resolve(wanted.unwrap_or("0"), &read("/etc/passwd")?, &read("/etc/group")?)
+    let mut user = resolve(wanted.unwrap_or("0"), &read("/etc/passwd")?, &read("/etc/group")?)?;
+    // user_namespaces(7). A kernel without such namespaces has no such file.
+    if read("/proc/self/setgroups")? == "deny\n" {
+        user.identity.groups = None;
+    }
+    Ok(user)
 }
 
 fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
@@ -57,7 +62,7 @@ fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
         groups.truncate(MOST_GROUPS);
     }
     let home = of_entry(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
-    Ok(User { identity: Identity { uid, gid, groups }, home })
+    Ok(User { identity: Identity { uid, gid, groups: Some(groups) }, home })
 }
 
 fn group_number(name: &str, group: &str) -> Result<u32, String> {
@@ -88,7 +93,7 @@ mod tests {
     fn found(wanted: &str) -> (u32, u32, Vec<u32>, String) {
         let User { identity: Identity { uid, gid, groups }, home } =
             resolve(wanted, PASSWD, GROUP).unwrap();
-        (uid, gid, groups, home)
+        (uid, gid, groups.unwrap(), home)
     }
 
     #[test]

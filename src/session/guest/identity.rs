@@ -9,7 +9,8 @@ use nix::errno::Errno;
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    pub(crate) groups: Vec<u32>,
+    /// Further groups; None where a process cannot change them.
+    pub(crate) groups: Option<Vec<u32>>,
 }
 
 impl Identity {
@@ -20,7 +21,9 @@ impl Identity {
         // Groups first: whoever is not root any more can't change them.
         // SAFETY: plain system calls; the list of groups is borrowed during the call, with its length.
         unsafe {
-            Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+            if let Some(groups) = groups {
+                Errno::result(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+            }
             Errno::result(libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid))?;
             Errno::result(libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid))?;
         }
