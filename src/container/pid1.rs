@@ -215,6 +215,8 @@ fn start_clock() -> io::Result<()> {
 
 /// The order matters: the tie to the parent is undone by changes of who this process is.
 fn hide() -> io::Result<()> {
+    // SAFETY: the process has a single thread, and has read what it was started with.
+    unsafe { isolate::rename(c"duplex-init") }?;
     prctl::set_dumpable(false)?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     Ok(())

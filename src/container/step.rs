@@ -97,7 +97,9 @@ impl fmt::Display for Step {
             Self::Loopback => write!(f, "start the loopback interface"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
-            Self::Hide => write!(f, "make PID 1 undumpable"),
+            Self::Hide => {
+                write!(f, "make PID 1 undumpable, and forget what duplex was called with")
+            }
             Self::NoNewPrivileges => write!(f, "give up gaining privileges by exec"),
         }
     }

@@ -17,6 +17,7 @@ mod process;
 mod program;
 pub(crate) mod provisions;
 mod spawn;
+mod title;
 
 pub(crate) use file_system::FileSystem;
 pub(crate) use fork::fork;
@@ -32,3 +33,4 @@ pub use privileges::Privileges;
 pub use process::Process;
 pub(crate) use process::send_signal;
 pub use program::Program;
+pub(crate) use title::rename;

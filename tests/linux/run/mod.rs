@@ -1,7 +1,6 @@
 //! `duplex run`: a command in a guest of its own, seen by whoever calls it.
 
 mod ends;
-mod image;
 mod lasting;
 mod networks;
 mod streams;
@@ -11,6 +10,7 @@ mod volumes;
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
+use crate::common::image;
 use crate::common::process::Process;
 use crate::common::testbed;
 

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use duplex::guest_images::{Cache, Series, debian_kernel, tuned_kernel};
 
-use super::image;
+use crate::common::image;
 use crate::common::testbed::in_testbed;
 use crate::common::{find_program, process, say, text};
 use crate::guest::{example, in_emulation};

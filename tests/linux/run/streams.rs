@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use super::{command, end_of, image, said, shell};
+use super::{command, end_of, said, shell};
+use crate::common::image;
 use crate::common::process::Process;
 use crate::common::{soak, text};
 use crate::guest::in_emulation;

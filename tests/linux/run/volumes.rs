@@ -139,7 +139,7 @@ fn in_testbed(what: &str, then: &str) -> String {
     let shared = directory();
     let mut run = testbed::in_testbed(IN_TESTBED);
     run.env("WHAT", what).env("THEN", then).env("DUPLEX", crate::common::DUPLEX);
-    run.env("VOLUME", volume(shared.path(), "/data")).env("IMAGE", super::image::busybox());
+    run.env("VOLUME", volume(shared.path(), "/data")).env("IMAGE", crate::common::image::busybox());
     let output = crate::common::process::output(&mut run);
     crate::common::say(&String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

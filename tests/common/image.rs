@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use duplex::guest_images::{Cache, busybox as program};
 
-use crate::common::empty_directory;
+use super::empty_directory;
 
 const APPLETS: [&str; 31] = [
     "awk", "cat", "chmod", "chown", "df", "dd", "echo", "env", "grep", "head", "hostname", "id",
@@ -16,7 +16,7 @@ const APPLETS: [&str; 31] = [
 ];
 
 /// The directory, made once.
-pub(super) fn busybox() -> &'static Path {
+pub(crate) fn busybox() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     let make = || {
         let root = empty_directory("busybox-root");

@@ -1,0 +1,82 @@
+//! How commands end, and what the caller sees of it.
+
+use nix::sys::signal::Signal;
+
+use crate::common::process::Process;
+use crate::harness::{among, command, end_of, has_containers, shell};
+
+#[test]
+fn the_status_is_the_commands() {
+    if !has_containers() {
+        return;
+    }
+    for (script, status) in [
+        ("exit 7", 7),
+        ("kill -9 $$", 137),
+        ("kill -TERM $$", 143),
+        ("kill -34 $$", 162),
+        ("exit 255", 255),
+    ] {
+        assert_eq!(end_of(shell(&[], script)).status.code(), Some(status), "{script}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_named() {
+    if !has_containers() {
+        return;
+    }
+    for (argv, status, said) in [
+        (["nosuch", ""], 127, "duplex: nosuch: No such file"),
+        (["/etc/passwd", ""], 126, "duplex: /etc/passwd: Permission denied"),
+        (["/bin", ""], 126, "duplex: /bin: "),
+    ] {
+        let output = end_of(command(&[], &argv[..1]));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{stderr}");
+        assert!(stderr.starts_with(said), "{stderr}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    if !has_containers() {
+        return;
+    }
+    for (options, said) in [
+        (&["-u", "nobody-here"][..], "no user nobody-here"),
+        (&["--keep", "x"], "--keep: "),
+        (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),
+        (&["--vm"], "cannot be used with"),
+    ] {
+        let output = end_of(command(options, &["true"]));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+    let output = end_of(among(&["run", "--container", "/nonesuch", "true"]));
+    assert_eq!(output.status.code(), Some(125));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("image /nonesuch: No such file"));
+}
+
+#[test]
+fn a_signal_to_duplex_is_the_commands() {
+    if !has_containers() {
+        return;
+    }
+    let script = "trap 'echo term; exit 5' TERM; echo ready; while :; do sleep 1000 & wait; done";
+    let mut process = Process::start(&mut shell(&[], script));
+    process.stdout.wait_for("ready\n");
+    process.signal(Signal::SIGTERM);
+    process.stdout.wait_for("term\n");
+    assert_eq!(process.end().code(), Some(5));
+}
+
+#[test]
+fn what_the_command_leaves_running_ends_with_it() {
+    if !has_containers() {
+        return;
+    }
+    let output = end_of(shell(&[], "sleep 1000 & sleep 1000 & echo done"));
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"done\n"[..]));
+}

@@ -1,0 +1,13 @@
+//! `duplex run --container` on this host's own kernel: what a container is, seen from inside and from
+//! outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod ends;
+mod harness;
+mod leftovers;
+mod namespaces;
+mod root;
+mod streams;

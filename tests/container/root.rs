@@ -1,0 +1,90 @@
+//! The root file system: layered, with what the kernel offers, and directories of the host.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+
+use crate::common::{image, text};
+use crate::harness::{end_of, has_containers, said, shell};
+
+#[test]
+fn the_root_can_be_written_to_and_the_image_stays_as_it_is() {
+    if !has_containers() {
+        return;
+    }
+    let script = "echo changed > /etc/group; echo new > /new; cat /etc/group /new; rm -r /root; \
+                  mkdir /root; ls -a /root | wc -l";
+    assert_eq!(said(shell(&[], script)), "changed\nnew\n2\n");
+    let image = image::busybox();
+    assert!(fs::read_to_string(image.join("etc/group")).unwrap().starts_with("root"));
+    assert!(!image.join("new").exists());
+}
+
+#[test]
+fn a_read_only_root_cannot_be_written_to() {
+    if !has_containers() {
+        return;
+    }
+    let script =
+        "touch /x 2>&1; touch /dev/shm/x && echo shm; touch /proc/sys/kernel/hostname 2>&1";
+    let output = end_of(shell(&["--read-only"], script));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("touch: /x: Read-only file system\nshm\n"), "{said}");
+}
+
+#[test]
+fn devices_are_the_harmless_ones() {
+    if !has_containers() {
+        return;
+    }
+    let script = "ls /dev; head -c 3 /dev/zero | wc -c; echo x > /dev/null; ls -l /dev/fd/ | wc -l; \
+                  mknod /dev/sda b 8 0 2>&1 | grep -c Operation";
+    let text = said(shell(&[], script));
+    let (devices, rest) = text.split_once("zero\n").unwrap();
+    let expected = "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom";
+    assert_eq!(devices.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+    assert_eq!(rest, "3\n5\n1\n");
+}
+
+#[test]
+fn a_volume_is_a_directory_of_the_host() {
+    if !has_containers() {
+        return;
+    }
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("in"), "in\n").unwrap();
+    let volume = format!("{}:/made/data", text(here.path()));
+    assert_eq!(
+        said(shell(&["-v", &volume], "cat /made/data/in; echo out > /made/data/out")),
+        "in\n"
+    );
+    let out = here.path().join("out");
+    assert_eq!(fs::read_to_string(&out).unwrap(), "out\n");
+    // The container's root is the caller there.
+    assert_eq!(fs::metadata(&out).unwrap().uid(), nix::unistd::geteuid().as_raw());
+    let read_only = format!("{volume}:ro");
+    let script = "touch /made/data/x 2>&1 | grep -c 'Read-only'";
+    assert_eq!(said(shell(&["-v", &read_only], script)), "1\n");
+}
+
+#[test]
+fn links_in_an_image_lead_nowhere_else() {
+    if !has_containers() {
+        return;
+    }
+    let (outside, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let image = tempfile::tempdir().unwrap();
+    for directory in ["bin", "etc"] {
+        fs::create_dir(image.path().join(directory)).unwrap();
+    }
+    let busybox = image::busybox().join("bin/busybox");
+    fs::copy(busybox, image.path().join("bin/busybox")).unwrap();
+    // Both to a directory of the host: by its name, and by ways up.
+    symlink(outside.path(), image.path().join("data")).unwrap();
+    let up = format!("../../../../../..{}", text(outside.path()));
+    symlink(&up, image.path().join("proc")).unwrap();
+    let mut command = crate::harness::among(&["run", "--container"]);
+    command.args(["-v", &format!("{}:/data", text(here.path()))]).arg(image.path());
+    command.args(["/bin/busybox", "true"]);
+    end_of(command);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
