@@ -18,7 +18,7 @@ use super::layers;
 use super::plan::Plan;
 use super::step::Step;
 use crate::failure::{Failure, Step as _};
-use crate::init::{self, Door, names};
+use crate::init::{self, Door, names, root};
 use crate::isolate::mounting::put;
 use crate::isolate::provisions;
 use crate::isolate::{self, IdentityMap};
@@ -104,6 +104,7 @@ impl<'a> Furnishing<'a> {
                 make_read_only(path).step_with(|| format!("make {path} read-only"))
             }
             Step::LeaveHost => self.leave_host().step("unmount the host's tree"),
+            Step::Temporary => root::provide_tmp().step("make /tmp"),
             Step::HostName(name) => {
                 names::set_hostname(name)?;
                 names::set_hosts(name, None)

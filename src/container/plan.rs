@@ -98,6 +98,7 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     }
     steps.extend(kernel_files::walls());
     steps.push(Step::LeaveHost);
+    steps.push(Step::Temporary);
     steps.push(Step::HostName(wanted.hostname.clone()));
     steps.push(Step::Loopback);
     if wanted.read_only {

@@ -32,6 +32,8 @@ pub(super) enum Step {
     ReadOnly(String),
     /// Lets go of the host's mounts.
     LeaveHost,
+    /// Makes /tmp, where the image has none.
+    Temporary,
     /// Sets the host name.
     HostName(String),
     /// Starts the loopback interface.
@@ -66,6 +68,7 @@ impl Step {
             Self::Mask(_) => "it tells about the host, or could change it",
             Self::ReadOnly(_) => "it could change the host's kernel",
             Self::LeaveHost => "no path leads to the host any more",
+            Self::Temporary => "programs count on it; an image may do without",
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
             Self::ReadOnlyRoot => "asked for",
@@ -93,6 +96,7 @@ impl fmt::Display for Step {
             Self::Mask(path) => write!(f, "mask {path}"),
             Self::ReadOnly(path) => write!(f, "make {path} read-only"),
             Self::LeaveHost => write!(f, "unmount the host's tree"),
+            Self::Temporary => write!(f, "make /tmp if there is none"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::Loopback => write!(f, "start the loopback interface"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),

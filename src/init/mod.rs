@@ -16,7 +16,7 @@ pub(crate) mod names;
 mod network;
 mod pid1;
 mod protocol;
-mod root;
+pub(crate) mod root;
 mod users;
 
 use std::process::ExitCode;

@@ -90,7 +90,7 @@ fn mount_kernel_file_systems(root: &str) -> Result<(), Failure> {
 }
 
 /// Programs count on it; an image may do without.
-fn provide_tmp() -> std::io::Result<()> {
+pub(crate) fn provide_tmp() -> std::io::Result<()> {
     if fs::exists("/tmp")? {
         return Ok(());
     }
