@@ -3,7 +3,11 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+pub mod capabilities;
+pub mod hardening;
 mod identity;
+#[cfg(test)]
+mod in_child;
 pub(crate) mod interfaces;
 pub(crate) mod mounting;
 mod mounts;
