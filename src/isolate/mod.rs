@@ -17,6 +17,7 @@ mod network;
 mod privileges;
 mod process;
 mod program;
+pub mod seccomp;
 mod spawn;
 
 pub(crate) use identity::is_master_of_all_files;
