@@ -9,6 +9,7 @@ mod identity;
 #[cfg(test)]
 mod in_child;
 pub(crate) mod interfaces;
+pub mod landlock;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
