@@ -18,6 +18,7 @@ mod network;
 mod privileges;
 mod process;
 mod program;
+pub mod rlimits;
 pub mod seccomp;
 mod spawn;
 
