@@ -3,6 +3,7 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+pub mod apparmor;
 pub mod capabilities;
 pub mod hardening;
 mod identity;
