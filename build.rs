@@ -1,6 +1,6 @@
-//! Tells builds of the sources apart, and builds the little that is not Rust, with the C compiler driver
-//! that Rust links with anyway, so that the library can embed it: the guest programs in `guest-images/probes`, and a library that is
-//! preloaded into virtiofsd.
+//! Tells builds of the sources apart, reads the list of system calls, and builds the little that is not
+//! Rust, with the C compiler driver that Rust links with anyway, so that the library can embed it: the guest
+//! programs in `guest-images/probes`, and a library that is preloaded into virtiofsd.
 
 use std::env;
 use std::error::Error;
@@ -10,8 +10,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "src/isolate/seccomp/list.rs"]
+mod list;
+
 const PROBES: [&str; 2] = ["mark", "hello"];
 const PRELOADED: &str = "src/file_server/without_noatime.c";
+const SYSTEM_CALLS: &str = "src/isolate/seccomp/default.list";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=CC");
@@ -22,6 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let options = ["-shared", "-fPIC", "-O2", "-s", "-fvisibility=hidden", "-fno-stack-protector"];
     compile(PRELOADED, "without_noatime.so", &options)?;
+    let text = fs::read_to_string(SYSTEM_CALLS)?;
+    let groups = list::parse(&text).map_err(|error| format!("{SYSTEM_CALLS}: {error}"))?;
+    let table = Path::new(&env::var("OUT_DIR")?).join("seccomp_table.rs");
+    fs::write(table, list::source(&groups))?;
     println!("cargo::rerun-if-changed=src");
     let mut digest = DefaultHasher::new();
     for path in files(Path::new("src"))? {

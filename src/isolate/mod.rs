@@ -5,8 +5,14 @@
 
 mod file_system;
 mod fork;
+pub mod apparmor;
+pub mod capabilities;
+pub mod hardening;
 mod identity;
+#[cfg(test)]
+mod in_child;
 pub(crate) mod interfaces;
+pub mod landlock;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
@@ -16,6 +22,8 @@ mod privileges;
 mod process;
 mod program;
 pub(crate) mod provisions;
+pub mod rlimits;
+pub mod seccomp;
 mod spawn;
 mod title;
 

@@ -1,6 +1,10 @@
 //! Privileges: what a program may do beyond what any user may, capabilities(7).
 
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
+
+use super::capabilities::CapabilitySets;
+use super::hardening;
 
 /// What a started program keeps of its parent's privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,39 +17,35 @@ pub enum Privileges {
     AsUser(Uid, Gid),
 }
 
-/// Gives up what is to be given up. Between clone and exec: system calls only, and -1 with errno set
-/// when one fails.
-pub(super) fn drop(privileges: Privileges) -> i32 {
+/// Gives up what is to be given up. Between clone and exec: system calls only.
+pub(super) fn give_up(privileges: Privileges) -> Result<(), Errno> {
     if privileges == Privileges::Kept {
-        return 0;
+        return Ok(());
     }
+    let none = CapabilitySets::default();
     // With an empty bounding set the exec leaves no capabilities, not even to user 0.
-    for capability in 0..=MOST_CAPABILITIES {
-        // Refused for the first unknown number, with EINVAL; and with EPERM to a process without
-        // capabilities, which has none to give up.
-        // SAFETY: a plain system call.
-        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability) } < 0 {
-            break;
-        }
+    match none.limit() {
+        // Without capabilities there are none to give up, and none to gain.
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(error) => return Err(error),
     }
+    hardening::no_new_privileges()?;
+    if let Privileges::AsUser(uid, gid) = privileges {
+        change_user(uid, gid)?;
+    }
+    none.set()
+}
+
+/// Becomes another user, who is in no other group.
+fn change_user(uid: Uid, gid: Gid) -> Result<(), Errno> {
+    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    let none = std::ptr::null::<libc::gid_t>();
     // SAFETY: plain system calls, made directly: the library's wrappers would tell other threads,
     // which this process does not have.
     unsafe {
-        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 {
-            return -1;
-        }
-        let Privileges::AsUser(uid, gid) = privileges else { return 0 };
-        let (uid, gid) = (uid.as_raw(), gid.as_raw());
-        let none = std::ptr::null::<libc::gid_t>();
-        if libc::syscall(libc::SYS_setgroups, 0_usize, none) < 0
-            || libc::syscall(libc::SYS_setresgid, gid, gid, gid) < 0
-            || libc::syscall(libc::SYS_setresuid, uid, uid, uid) < 0
-        {
-            return -1;
-        }
+        Errno::result(libc::syscall(libc::SYS_setgroups, 0_usize, none))?;
+        Errno::result(libc::syscall(libc::SYS_setresgid, gid, gid, gid))?;
+        Errno::result(libc::syscall(libc::SYS_setresuid, uid, uid, uid))?;
     }
-    0
+    Ok(())
 }
-
-/// Capabilities are bits of a 64-bit number.
-const MOST_CAPABILITIES: libc::c_ulong = 63;

@@ -181,7 +181,13 @@ impl<'a> Plan<'a> {
     }
 
     fn drop_privileges(&self) -> i32 {
-        privileges::drop(self.program.privileges)
+        match privileges::give_up(self.program.privileges) {
+            Ok(()) => 0,
+            Err(error) => {
+                error.set();
+                -1
+            }
+        }
     }
 
     fn tie_to_parent(&self) -> i32 {

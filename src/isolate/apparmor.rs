@@ -1,0 +1,146 @@
+//! AppArmor: a profile for commands in containers, apparmor(7), where the kernel has that enabled.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::write;
+
+/// The profile's name, by which the kernel knows it.
+pub const PROFILE: &str = "duplex-default";
+
+/// The profile in AppArmor's language.
+const TEXT: &str = include_str!("apparmor/duplex-default");
+
+/// The program that compiles profiles and hands them to the kernel.
+const PARSER: &str = "apparmor_parser";
+
+/// The profile can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The program did not run.
+    #[error(
+        "cannot run {PARSER} to load the profile {PROFILE}: {0}; install Debian's package apparmor"
+    )]
+    Parser(#[source] io::Error),
+    /// The program or the kernel refused.
+    #[error("{PARSER} could not load the profile {PROFILE} ({status}): {output}; only root can")]
+    Refused {
+        /// How the program ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        output: String,
+    },
+}
+
+/// Whether the running kernel has AppArmor enabled.
+pub fn is_enabled() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text == "Y\n")
+}
+
+/// Whether the profile is loaded; false also where that can't be seen: only root can, and only with
+/// securityfs mounted at /sys/kernel/security.
+pub fn is_loaded() -> bool {
+    let text = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
+    text.lines().any(|line| line.split_once(' ').is_some_and(|(name, _)| name == PROFILE))
+}
+
+/// Loads the profile. It stays until the host goes down: other containers may be in it.
+///
+/// # Errors
+/// When apparmor_parser is not there or not content.
+pub fn load() -> Result<(), LoadError> {
+    let mut parser = Command::new(PARSER)
+        .args(["--replace", "--skip-cache"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(LoadError::Parser)?;
+    // A parser that does not read to the end says why.
+    let _ = parser.stdin.take().map(|mut input| input.write_all(TEXT.as_bytes()));
+    let end = parser.wait_with_output().map_err(LoadError::Parser)?;
+    if end.status.success() {
+        return Ok(());
+    }
+    let output = String::from_utf8_lossy(&end.stderr).trim().to_owned();
+    Err(LoadError::Refused { status: end.status, output })
+}
+
+/// From the next exec on this process is in the profile; works for ordinary users too. Between clone
+/// and exec: system calls only.
+///
+/// # Errors
+/// `ENOENT` when the profile is not loaded.
+pub fn change_at_exec() -> Result<(), Errno> {
+    let attribute =
+        open(c"/proc/self/attr/apparmor/exec", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    write(&attribute, b"exec duplex-default").map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::path::Path;
+
+    use super::*;
+    use crate::isolate::in_child::skipped;
+
+    /// What a shell says that was started in the profile.
+    fn in_profile(script: &str) -> io::Result<String> {
+        let mut shell = Command::new("/bin/sh");
+        // SAFETY: system calls only, between fork and exec.
+        unsafe { shell.args(["-c", script]).pre_exec(|| Ok(change_at_exec()?)) };
+        let output = shell.output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    #[test]
+    fn the_profile_has_the_name() {
+        assert!(TEXT.contains(&format!("\nprofile {PROFILE} ")));
+    }
+
+    #[test]
+    fn commands_are_confined() {
+        // It would stay loaded.
+        let in_testbed = Path::new("/run/duplex/bin/duplex").exists();
+        if !is_enabled() || !in_testbed || !nix::unistd::geteuid().is_root() {
+            return skipped("AppArmor profiles are loaded by root in the testbed only");
+        }
+        match load() {
+            Err(LoadError::Parser(error)) => return skipped(&format!("{PARSER}: {error}")),
+            loaded => loaded.unwrap(),
+        }
+        assert!(is_loaded());
+        assert_eq!(
+            in_profile("cat /proc/self/attr/current").unwrap(),
+            "duplex-default (enforce)\n"
+        );
+        // Control: without the profile root may do all of it.
+        for act in [
+            ": > /proc/sys/kernel/domainname",
+            ": > /proc/sysrq-trigger",
+            "ls /sys/kernel/security/apparmor",
+            ": > /sys/kernel/mm/transparent_hugepage/enabled",
+            "mount -t tmpfs none /mnt && umount /mnt",
+        ] {
+            let script = format!("({act}) >/dev/null 2>&1 && echo done || echo denied");
+            let free = Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&free.stdout), "done\n", "{act}");
+            assert_eq!(in_profile(&script).unwrap(), "denied\n", "{act}");
+        }
+        for act in [
+            "echo x > /tmp/duplex-apparmor && rm /tmp/duplex-apparmor",
+            "echo 500 > /proc/self/oom_score_adj",
+            "sleep 100 & kill $!",
+            ": > /dev/null",
+            "cat /proc/cpuinfo /proc/1/status >/dev/null",
+        ] {
+            let script = format!("({act}) && echo done");
+            assert_eq!(in_profile(&script).unwrap(), "done\n", "{act}");
+        }
+    }
+}
