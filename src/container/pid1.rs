@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -19,9 +20,11 @@ use super::plan::Plan;
 use super::step::Step;
 use crate::failure::{Failure, Step as _};
 use crate::init::{self, Door, names, root};
+use crate::isolate::capabilities::CapabilitySets;
 use crate::isolate::mounting::put;
-use crate::isolate::provisions;
+use crate::isolate::seccomp::Filter;
 use crate::isolate::{self, IdentityMap};
+use crate::isolate::{hardening, provisions};
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -40,7 +43,9 @@ pub(super) fn live(kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
         return FAILED;
     };
     let furnish = |_| Furnishing::new(legacy, &provisions.into())?.furnish();
-    match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
+    let filter = Filter::new(legacy.plan.capabilities);
+    let wall = Arc::new(move || Ok(filter.install()?));
+    match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
         Err(_) => FAILED,
@@ -112,8 +117,14 @@ impl<'a> Furnishing<'a> {
             Step::Loopback => isolate::bring_loopback_up(),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
             Step::OwnClock => start_clock().step("start a clock of its own"),
+            Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
+            Step::Capabilities(granted) => {
+                CapabilitySets::of(Uid::from_raw(0), *granted).apply().step("drop capabilities")
+            }
             Step::Hide => hide().step("hide PID 1"),
-            Step::NoNewPrivileges => prctl::set_no_new_privs().step("give up gaining privileges"),
+            Step::NoNewPrivileges => {
+                hardening::no_new_privileges().step("give up gaining privileges")
+            }
         }
     }
 
@@ -214,11 +225,19 @@ fn start_clock() -> io::Result<()> {
     fs::write("/proc/self/timens_offsets", offsets)
 }
 
+/// Whoever has used up their keys goes without: what else keeps commands from keys is the filter.
+fn own_keyring() -> io::Result<()> {
+    match hardening::own_session_keyring() {
+        Ok(_) | Err(Errno::EDQUOT | Errno::ENOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The order matters: the tie to the parent is undone by changes of who this process is.
 fn hide() -> io::Result<()> {
     // SAFETY: the process has a single thread, and has read what it was started with.
     unsafe { isolate::rename(c"duplex-init") }?;
-    prctl::set_dumpable(false)?;
+    hardening::not_dumpable()?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     Ok(())
 }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel_files;
 use super::step::Step;
+use crate::isolate::capabilities::Capabilities;
+use crate::isolate::seccomp::Summary;
 use crate::isolate::{Namespaces, is_master_of_all_files};
 
 /// How many users and groups a container has, where root starts it.
@@ -23,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) volumes: Vec<Volume>,
     /// Whether the root cannot be written to.
     pub(crate) read_only: bool,
+    /// What its root may do in its namespaces.
+    pub(crate) capabilities: Capabilities,
 }
 
 /// A directory of the host in a container.
@@ -53,6 +57,8 @@ pub(crate) struct Plan {
     pub(super) volumes: Vec<Volume>,
     /// What its PID 1 does, in order.
     pub(super) steps: Vec<Step>,
+    /// What the filter on system calls goes by.
+    pub(super) capabilities: Capabilities,
 }
 
 impl Plan {
@@ -64,6 +70,7 @@ impl Plan {
             image: wanted.image.clone(),
             volumes: wanted.volumes.clone(),
             steps: steps(wanted, users),
+            capabilities: wanted.capabilities,
         }
     }
 
@@ -104,7 +111,8 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
-    steps.extend([Step::Hide, Step::NoNewPrivileges]);
+    let granted = Step::Capabilities(wanted.capabilities);
+    steps.extend([Step::OwnKeyring, Step::Hide, granted, Step::NoNewPrivileges]);
     steps
 }
 
@@ -132,7 +140,15 @@ impl fmt::Display for Plan {
             ),
         ];
         let inside = self.steps.iter().map(|step| (step.to_string(), step.reason()));
-        for (number, (what, why)) in (1..).zip(outside.into_iter().chain(inside)) {
+        let command = (
+            format!(
+                "put each command behind a filter on system calls: {}",
+                Summary::new(self.capabilities)
+            ),
+            "what it has no use for is no way into the shared kernel (seccomp(2))",
+        );
+        let all = outside.into_iter().chain(inside).chain([command]);
+        for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;
         }
         Ok(())

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolate::capabilities::Capabilities;
+
 /// One step. Paths are the container's, unless they are called the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
@@ -42,8 +44,12 @@ pub(super) enum Step {
     ReadOnlyRoot,
     /// Starts the clock of uptimes anew.
     OwnClock,
+    /// Leaves the caller's keys behind.
+    OwnKeyring,
     /// Makes PID 1 invisible to debuggers.
     Hide,
+    /// Keeps these capabilities and no others.
+    Capabilities(Capabilities),
     /// Gives up the gaining of privileges by executing something.
     NoNewPrivileges,
 }
@@ -73,6 +79,10 @@ impl Step {
             Self::Loopback => "the kernel leaves it down",
             Self::ReadOnlyRoot => "asked for",
             Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
+            Self::OwnKeyring => "the caller's keys stay out of reach (session-keyring(7))",
+            Self::Capabilities(_) => {
+                "docker's default: what programs need, within their namespaces"
+            }
             Self::Hide => "nobody can read or change duplex through /proc/1 (CVE-2019-5736)",
             Self::NoNewPrivileges => "set-user-id programs gain nothing (PR_SET_NO_NEW_PRIVS)",
         }
@@ -101,6 +111,8 @@ impl fmt::Display for Step {
             Self::Loopback => write!(f, "start the loopback interface"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
+            Self::OwnKeyring => write!(f, "join a new session keyring"),
+            Self::Capabilities(granted) => write!(f, "keep the capabilities {granted}"),
             Self::Hide => {
                 write!(f, "make PID 1 undumpable, and forget what duplex was called with")
             }

@@ -4,11 +4,14 @@ use std::fs;
 
 use super::protocol::Start;
 use super::users;
-use crate::session::guest::{Command, Unobserved};
+use crate::session::guest::{BeforeExec, Command, Unobserved};
 use crate::session::protocol::{Invocation, NotStarted};
 
-/// Starts a command as who it is to be.
-pub(super) fn start_command(start: Start) -> Result<Command, (NotStarted, String)> {
+/// Starts a command as who it is to be, behind what `wall` puts up.
+pub(super) fn start_command(
+    start: Start,
+    wall: Option<BeforeExec>,
+) -> Result<Command, (NotStarted, String)> {
     let refused = |reason: String| (NotStarted::Surroundings, reason);
     let user = users::find(start.user.as_deref()).map_err(refused)?;
     let mut invocation = start.invocation;
@@ -16,7 +19,7 @@ pub(super) fn start_command(start: Start) -> Result<Command, (NotStarted, String
         invocation.env.push(("HOME".into(), user.home.into()));
     }
     enter_working_directory(&invocation).map_err(refused)?;
-    Command::start(&invocation, Some(&user.identity), &mut Unobserved)
+    Command::start(&invocation, Some(&user.identity), wall, &mut Unobserved)
 }
 
 /// Makes it where it is missing, as docker does.

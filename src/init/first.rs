@@ -28,7 +28,7 @@ pub(crate) fn serve(
     lead_session().step("lead a session")?;
     let surroundings = furnish(start.setting.take())
         .map_err(|failure| (NotStarted::Surroundings, failure.to_string()));
-    let command = match surroundings.and_then(|()| start_command(*start)) {
+    let command = match surroundings.and_then(|()| start_command(*start, door.wall())) {
         Ok(command) => command,
         Err((kind, reason)) => {
             port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;

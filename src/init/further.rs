@@ -16,7 +16,7 @@ use super::protocol::{FURTHER_PORT, Message, Start};
 use crate::failure::{Failure, Step};
 use crate::isolate::{Namespaces, fork};
 use crate::session::guest::{
-    Command, Observer, Port, Relay, Unobserved, child_signals, lead_session,
+    BeforeExec, Command, Observer, Port, Relay, Unobserved, child_signals, lead_session,
 };
 use crate::session::protocol::ToHost;
 
@@ -32,6 +32,8 @@ pub(crate) struct Door {
     /// The last connection could not be accepted. It waits until something else has happened, for
     /// at once it would fail again.
     is_stuck: bool,
+    /// What every command here is behind.
+    wall: Option<BeforeExec>,
 }
 
 impl Door {
@@ -41,12 +43,17 @@ impl Door {
         let socket = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
         bind(socket.as_raw_fd(), &VsockAddr::new(libc::VMADDR_CID_ANY, FURTHER_PORT))?;
         listen(&socket, Backlog::new(BACKLOG)?)?;
-        Ok(Self::at(socket))
+        Ok(Self { socket, is_stuck: false, wall: None })
     }
 
-    /// At a socket that listens, on which accepting does not wait.
-    pub(crate) fn at(socket: OwnedFd) -> Self {
-        Self { socket, is_stuck: false }
+    /// At a socket that listens, on which accepting does not wait. Every command is behind `wall`.
+    pub(crate) fn at(socket: OwnedFd, wall: BeforeExec) -> Self {
+        Self { socket, is_stuck: false, wall: Some(wall) }
+    }
+
+    /// What every command here is behind.
+    pub(super) fn wall(&self) -> Option<BeforeExec> {
+        self.wall.clone()
     }
 
     /// Starts a process for each connection that waits. It is reaped like every other child.
@@ -61,7 +68,7 @@ impl Door {
             // SAFETY: accept4 has just returned this descriptor, so nobody else owns it.
             let connection = unsafe { OwnedFd::from_raw_fd(connection) };
             // A session that can't be started must not end the others; its connection ends.
-            if let Err(error) = start_session(&connection) {
+            if let Err(error) = start_session(&connection, self.wall()) {
                 eprintln!("duplex: a further session cannot be started: {error}");
             }
         }
@@ -83,10 +90,10 @@ impl Observer for Door {
 
 /// Serves a connection in a process of its own. What else init has open, the other sessions' connections
 /// above all, is not there.
-fn start_session(connection: &OwnedFd) -> io::Result<()> {
+fn start_session(connection: &OwnedFd, wall: Option<BeforeExec>) -> io::Result<()> {
     let session = |mut kept: Vec<OwnedFd>| {
         let Some(connection) = kept.pop() else { return FAILED };
-        match run(connection.into()) {
+        match run(connection.into(), wall) {
             Ok(()) => 0,
             Err(failure) => {
                 eprintln!("duplex: a further session cannot go on: {failure}");
@@ -98,11 +105,11 @@ fn start_session(connection: &OwnedFd) -> io::Result<()> {
     unsafe { fork(Namespaces::NONE, &[connection.as_fd()], session) }.map(drop)
 }
 
-fn run(connection: File) -> Result<(), Failure> {
+fn run(connection: File, wall: Option<BeforeExec>) -> Result<(), Failure> {
     let children = child_signals().step("get ready for a child")?;
     let (mut port, start) = Port::accept::<Start>(connection).step("read what to start")?;
     lead_session().step("lead a session")?;
-    let command: Command = match start_command(*start) {
+    let command: Command = match start_command(*start, wall) {
         Ok(command) => command,
         Err((kind, reason)) => {
             port.send(&ToHost::<Message>::NotStarted { reason, kind }).step("tell the host")?;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::unistd::Uid;
+use serde::{Deserialize, Serialize};
 
 mod names;
 mod sets;
@@ -14,7 +15,7 @@ pub use names::{Capability, UnknownCapability};
 pub use sets::CapabilitySets;
 
 /// A set of capabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities(u64);
 
 /// What a command in a container keeps: docker's default list, so that images made for docker find

@@ -3,10 +3,10 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
-mod file_system;
-mod fork;
 pub mod apparmor;
 pub mod capabilities;
+mod file_system;
+mod fork;
 pub mod hardening;
 mod identity;
 #[cfg(test)]

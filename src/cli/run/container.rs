@@ -14,6 +14,7 @@ use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Volume, Wanted};
 use crate::init::{Message, Start};
 use crate::instances::{Half, Instance};
+use crate::isolate::capabilities::Capabilities;
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::protocol::Ending;
 use crate::workload;
@@ -33,6 +34,7 @@ pub(super) fn decide(args: &Args) -> Result<ContainerOrder, Box<dyn Error>> {
         hostname: about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
         read_only: args.read_only,
+        capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
     };
     let invocation = args.process.invocation(argv, &about.name);
     Ok(ContainerOrder {

@@ -30,6 +30,7 @@ use crate::host;
 use crate::image::{self, Init, run_kernel};
 use crate::init::{Layer, Setting, Start};
 use crate::instances::{About, Half, random_name};
+use crate::isolate::capabilities::CapabilityChoice;
 use crate::trace::boot::Recorder;
 use crate::vm::memory;
 use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
@@ -101,6 +102,12 @@ pub(super) struct Args {
     /// Remove it when it has ended: always the case
     #[arg(long)]
     rm: bool,
+    /// With --container: give its root a capability, such as NET_ADMIN, or ALL. Can be given again
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<CapabilityChoice>,
+    /// With --container: take one from its root. Can be given again
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<CapabilityChoice>,
     /// With --container: its root cannot be written to
     #[arg(long)]
     read_only: bool,
@@ -144,13 +151,15 @@ pub(super) struct OrderArgs {
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     args.process.check()?;
     let order = if args.container {
-        Order::Container(Box::new(container::decide(args)?))
+        let order = container::decide(args)?;
+        if args.explain {
+            write!(io::stdout(), "{}", order.plan)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Order::Container(Box::new(order))
     } else {
         Order::Vm(Box::new(decide(args)?))
     };
-    if args.explain {
-        return explain(&order);
-    }
     if args.detach {
         return detach::run(&order);
     }
@@ -176,15 +185,6 @@ fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Erro
     }
 }
 
-/// Prints what would be done, and does nothing.
-fn explain(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
-    let Order::Container(order) = order else {
-        return Err("--explain: it tells about containers: add --container".into());
-    };
-    write!(io::stdout(), "{}", order.plan)?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// What both halves are found by and run.
 fn about(args: &Args, half: Half) -> Result<(About, Vec<OsString>), Box<dyn Error>> {
     let name = args.name.clone().map_or_else(random_name, Ok)?;
@@ -206,6 +206,7 @@ fn about(args: &Args, half: Half) -> Result<(About, Vec<OsString>), Box<dyn Erro
 /// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
 /// starts.
 fn decide(args: &Args) -> Result<VmOrder, Box<dyn Error>> {
+    refuse(args)?;
     let cpus = args.cpus.unwrap_or_default();
     let memory = args.memory.unwrap_or_default();
     memory::check(memory, host::physical_address_bits())?;
@@ -259,6 +260,19 @@ fn decide(args: &Args) -> Result<VmOrder, Box<dyn Error>> {
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
         json: args.json,
     })
+}
+
+/// What a VM cannot have.
+fn refuse(args: &Args) -> Result<(), &'static str> {
+    let asked = [
+        (args.explain, "--explain: it tells about containers: add --container"),
+        (args.read_only, "--read-only: only containers can have it: add --container"),
+        (
+            !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
+            "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
+        ),
+    ];
+    asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
 }
 
 /// A name that is good for a host, a file and a person.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Stdio};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -43,15 +44,19 @@ nix::ioctl_write_ptr_bad!(
     libc::winsize
 );
 
+/// What a command's process does last before the exec: system calls only.
+pub(crate) type BeforeExec = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+
 impl Command {
     /// Starts it in the working directory of this process, as the user that is given, or as the
-    /// same.
+    /// same; `last` is done last.
     ///
     /// # Errors
     /// Whose fault it was, and in words.
     pub(crate) fn start(
         start: &Invocation,
         identity: Option<&Identity>,
+        last: Option<BeforeExec>,
         observer: &mut impl Observer,
     ) -> Result<Self, (NotStarted, String)> {
         let broken = |error: io::Error| {
@@ -88,7 +93,8 @@ impl Command {
         unsafe {
             command.pre_exec(move || {
                 become_foreground_job(foreground, &closed)?;
-                identity.as_ref().map_or(Ok(()), Identity::assume)
+                identity.as_ref().map_or(Ok(()), Identity::assume)?;
+                last.as_ref().map_or(Ok(()), |last| last())
             });
         }
         observer.starts();

@@ -10,7 +10,7 @@ mod observer;
 mod port;
 mod relay;
 
-pub(crate) use command::Command;
+pub(crate) use command::{BeforeExec, Command};
 pub(crate) use identity::Identity;
 pub(crate) use observer::{Observer, Unobserved};
 pub(crate) use port::Port;

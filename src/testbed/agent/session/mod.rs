@@ -156,7 +156,7 @@ fn prepare(start: &Start, observer: &mut impl Observer) -> Result<Command, (NotS
     if start.clock == Clock::Instructions {
         stopwatch::let_the_machine_settle();
     }
-    Command::start(&start.invocation, None, observer)
+    Command::start(&start.invocation, None, None, observer)
 }
 
 /// Skips to the client's greeting and returns it to the client.
