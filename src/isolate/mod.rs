@@ -3,6 +3,7 @@
 //! What is to happen is a value first ([`Namespaces`], [`Attributes`], [`Program`]) and is applied
 //! second, so that a plan can be looked at and tested without privilege.
 
+pub mod cgroups;
 mod identity;
 pub(crate) mod interfaces;
 pub(crate) mod mounting;
@@ -23,5 +24,5 @@ pub use namespaces::{IdentityMap, Namespaces};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;
-pub(crate) use process::send_signal;
+pub(crate) use process::{open_pidfd, send_signal};
 pub use program::Program;
