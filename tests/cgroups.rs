@@ -7,6 +7,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use duplex::isolate::{Process, Program};
 use duplex::workload::{Bound, DeviceRate, Limits};
 use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::WaitStatus;
 
 use common::{process, say, testbed, text};
@@ -166,21 +168,22 @@ fn forks_fail_at_the_limit_of_tasks() {
 }
 
 #[test]
-fn half_a_cpu_is_all_it_gets() {
+fn a_part_of_a_cpu_is_all_it_gets() {
     with_groups(&["cpu"], |ours| {
+        // So little that a busy host has it to give.
         let limits = Limits {
-            cpus: Some("0.5".parse().unwrap()),
+            cpus: Some("0.05".parse().unwrap()),
             cpu_shares: Some("512".parse().unwrap()),
             ..Limits::default()
         };
         let group = ours.plan(&limits, None).unwrap();
         match version(&group, Controller::Cpu) {
             Version::One => {
-                assert_eq!(value(&group, Controller::Cpu, "cpu.cfs_quota_us"), "50000");
+                assert_eq!(value(&group, Controller::Cpu, "cpu.cfs_quota_us"), "5000");
                 assert_eq!(value(&group, Controller::Cpu, "cpu.shares"), "512");
             }
             Version::Two => {
-                assert_eq!(value(&group, Controller::Cpu, "cpu.max"), "50000 100000");
+                assert_eq!(value(&group, Controller::Cpu, "cpu.max"), "5000 100000");
                 assert_eq!(value(&group, Controller::Cpu, "cpu.weight"), "50");
             }
         }
@@ -188,9 +191,9 @@ fn half_a_cpu_is_all_it_gets() {
         wait("it is held back", || group.usage().cpu.throttled_periods.is_some_and(|n| n >= 3));
         let cpu = group.usage().cpu;
         assert!(cpu.throttled_us.unwrap() > 0 && cpu.total_us.unwrap() > 0, "{cpu:?}");
-        // What it had is at most its share of the periods in which it ran, and of one more.
-        let most = (cpu.periods.unwrap() + 2) * 50_000;
-        assert!(cpu.total_us.unwrap() <= most * 2, "{cpu:?}");
+        // Time is handed out in slices to each CPU, and tasks are stopped at the next tick.
+        let most = (cpu.periods.unwrap() + 2) * 5_000;
+        assert!(cpu.total_us.unwrap() <= most * 4, "{cpu:?}");
         group.kill_all().unwrap();
         assert!(matches!(process.wait().unwrap(), WaitStatus::Signaled(_, Signal::SIGKILL, _)));
         group.remove().unwrap();
@@ -210,20 +213,57 @@ fn cpus_are_chosen() {
     });
 }
 
-/// A disk of this host that is not empty.
-fn disk() -> Option<PathBuf> {
-    let names = fs::read_dir("/sys/block").ok()?.filter_map(Result::ok);
-    let with_size = names.filter(|entry| {
-        let size = fs::read_to_string(entry.path().join("size")).unwrap_or_default();
-        size.trim().parse::<u64>().is_ok_and(|sectors| sectors >= 4096)
+#[test]
+fn huge_pages_are_limited() {
+    // What version 2's root passes down stays, so this is for a machine that is thrown away.
+    if !Hierarchies::find().legacy.is_empty() {
+        return say("SKIPPED: huge pages are limited in the testbed");
+    }
+    with_groups(&["hugetlb"], |ours| {
+        let limits = Limits { hugetlb: vec!["2M:4M".parse().unwrap()], ..Limits::default() };
+        let group = ours.plan(&limits, None).unwrap();
+        assert_eq!(value(&group, Controller::Hugetlb, "hugetlb.2MB.max"), "4194304");
+        group.remove().unwrap();
     });
-    let mut nodes = with_size.map(|entry| Path::new("/dev").join(entry.file_name()));
-    nodes.find(|node| File::open(node).is_ok())
+}
+
+/// A node of the disk that a file in this directory is on, and the file; or of any disk that can be read,
+/// and itself.
+fn disk(directory: &Path) -> Option<(PathBuf, PathBuf)> {
+    let file = directory.join("file");
+    fs::write(&file, vec![1; 2 << 20]).unwrap();
+    File::open(&file).unwrap().sync_all().unwrap();
+    let below = fs::metadata(&file).unwrap().dev();
+    let node = directory.join("disk");
+    let disks = fs::read_dir("/sys/block").ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    for disk in disks {
+        let read = |file: &str| fs::read_to_string(disk.join(file)).unwrap_or_default();
+        let enough = read("size").trim().parse::<u64>().is_ok_and(|sectors| sectors >= 4096);
+        let device = read("dev")
+            .trim()
+            .split_once(':')
+            .and_then(|(major, minor)| Some(makedev(major.parse().ok()?, minor.parse().ok()?)));
+        let Some(device) = device.filter(|_| enough) else { continue };
+        mknod(&node, SFlag::S_IFBLK, Mode::S_IRUSR, device).ok()?;
+        if device == below {
+            return Some((node, file));
+        }
+        if File::open(&node).is_ok() {
+            return Some((node.clone(), node));
+        }
+        fs::remove_file(&node).unwrap();
+    }
+    None
 }
 
 #[test]
 fn reads_from_a_disk_are_counted_and_held_back() {
-    let Some(disk) = disk() else { return say("SKIPPED: there is no disk") };
+    // Not /tmp, which is often in memory.
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"));
+    let place = place.unwrap_or_else(|_| tempfile::tempdir().unwrap());
+    let Some((disk, source)) = disk(place.path()) else {
+        return say("SKIPPED: there is no disk");
+    };
     let found = Hierarchies::find();
     let io = if found.legacy.is_empty() { "io" } else { "blkio" };
     with_groups(&[io], |ours| {
@@ -248,7 +288,7 @@ fn reads_from_a_disk_are_counted_and_held_back() {
         }
         let before = Instant::now();
         let script =
-            format!("dd if={} of=/dev/null bs=64k count=24 iflag=direct 2>&1", text(&disk));
+            format!("dd if={} of=/dev/null bs=64k count=24 iflag=direct 2>&1", text(&source));
         let (status, said) = run(&group, &script);
         assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?} {said}");
         // A burst may go first; a second at full speed is hundreds of times as much.
@@ -284,7 +324,7 @@ fn stopped_processes_do_nothing_and_go_on_or_are_killed() {
 fn a_group_is_removed_with_what_was_made_in_it() {
     with_groups(&[], |ours| {
         let group = ours.plan(&Limits::default(), None).unwrap();
-        let (process, _) = start(&group, "sleep 1000 & sleep 1000");
+        let (process, _) = start(&group, "sleep 1000 & exec sleep 1000");
         wait("both run", || group.processes().unwrap().len() == 2);
         let [first, ..] = group.processes().unwrap()[..] else { panic!() };
         // In version 2 processes are in groups without others below, or controllers are not passed on.
@@ -352,7 +392,9 @@ fn a_process_that_runs_already_is_moved() {
 
 #[test]
 fn only_listed_devices_can_be_opened() {
-    with_groups(&["devices"], |ours| {
+    // Version 2 does it without a controller.
+    let legacy = !Hierarchies::find().legacy.is_empty();
+    with_groups(if legacy { &["devices"] } else { &[] }, |ours| {
         let rules = &DeviceRule::DEFAULT;
         let group = ours.plan(&Limits::default(), Some(rules)).unwrap();
         let script = "head -c 1 /dev/zero >/dev/null && echo zero; cat /dev/kmsg";

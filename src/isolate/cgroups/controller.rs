@@ -56,18 +56,13 @@ impl Controller {
         }
     }
 
-    /// What version 2 calls it, where it is something to be enabled.
+    /// What version 2 calls it, where it has to be enabled: else every group can do it.
     pub(super) fn unified(self) -> Option<&'static str> {
         match self {
             Self::Io => Some("io"),
             Self::Cpuacct | Self::Devices | Self::Freezer => None,
             other => Some(other.legacy()),
         }
-    }
-
-    /// Whether every group of version 2 can do this.
-    pub(super) fn is_in_every_unified_group(self) -> bool {
-        matches!(self, Self::Cpuacct | Self::Freezer)
     }
 }
 

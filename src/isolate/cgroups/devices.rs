@@ -1,5 +1,4 @@
-//! Which device nodes work, in the devices controller of version 1, Linux,
-//! Documentation/admin-guide/cgroup-v1/devices.rst.
+//! Which device nodes work.
 
 use std::fmt;
 
@@ -58,7 +57,7 @@ impl DeviceRule {
 }
 
 impl fmt::Display for DeviceRule {
-    /// As the controller reads it.
+    /// As the controller of version 1 reads it, Linux, Documentation/admin-guide/cgroup-v1/devices.rst.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             DeviceKind::Character => 'c',

@@ -28,17 +28,11 @@ pub enum Error {
     NotAvailable(Controller),
     /// The controller is there, for others.
     #[error(
-        "no control group with the controller '{0}' may be changed by this user: run as root, or where \
+        "no control group with the controller '{0}' may be changed by this user: run as root, with /sys/fs/cgroup mounted for writing, or where \
          systemd delegates groups: systemd-run --user --scope -p Delegate=yes duplex …; or do without \
          the option"
     )]
     NotPermitted(Controller),
-    /// Version 2 restricts devices in another way.
-    #[error(
-        "devices can't be restricted with control groups of version 2 alone: use a user namespace, in \
-         which no device node works that is not handed in"
-    )]
-    DevicesInVersion2,
     /// CPUs that the host does not have.
     #[error("the CPUs {wanted} are not all there: this host gives out {available}")]
     Cpus {
@@ -50,6 +44,9 @@ pub enum Error {
     /// A rate for something else.
     #[error("{} is not a block device: give the node of a whole disk", .0.display())]
     NotABlockDevice(PathBuf),
+    /// A rate for a part of a disk.
+    #[error("{} is a part of a disk, and rates are limited on whole disks: name the disk", .0.display())]
+    Partition(PathBuf),
     /// The group was made for other limits.
     #[error(
         "'{0}' can't be limited in a group that was made without that: start the instance with a limit \
@@ -93,9 +90,7 @@ fn hint(error: &io::Error) -> &'static str {
         Some(Errno::EEXIST) => {
             " (a group of this name is there: choose another, or remove that one)"
         }
-        Some(Errno::ENODEV | Errno::ENXIO) => {
-            " (rates are limited on whole disks only: name the disk, not a partition of it)"
-        }
+        Some(Errno::ENOENT) => " (this kernel does not have that, or the group has been removed)",
         Some(Errno::EBUSY) => {
             " (processes are in the way: of a limit, their use of memory; of passing controllers down, \
              those directly in that group, which have to be moved into another below it)"

@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread;
@@ -162,11 +162,11 @@ impl Group {
     /// for that.
     pub fn kill_all(&self) -> Result<(), Error> {
         if let Some(member) = self.unified() {
-            match files::gone(files::write(&member.path.join("cgroup.kill"), "1")) {
-                // Gone is also the file, in kernels before 5.14.
-                Ok(()) if !member.path.exists() => return Ok(()),
-                Ok(()) if member.path.join("cgroup.kill").exists() => return Ok(()),
-                Ok(()) => {}
+            match files::write(&member.path.join("cgroup.kill"), "1") {
+                Ok(()) => return Ok(()),
+                // Kernels before 5.14 have no such file; and of a group that was half removed the rest
+                // may be left.
+                Err(error) if files::is_gone(&error) => {}
                 Err(error) => {
                     let step = format!("kill the processes of {}", member.path.display());
                     return Err(Error::at(step)(error));
@@ -183,9 +183,11 @@ impl Group {
             }
             thread::sleep(PAUSE);
         }
+        // What was stopped by others ends only when it goes on.
         match self.thaw() {
-            Ok(()) | Err(Error::NoFreezer) => Ok(()),
-            Err(error) => Err(error),
+            Err(Error::System { source, .. }) if files::is_gone(&source) => Ok(()),
+            Err(Error::NoFreezer) => Ok(()),
+            other => other,
         }
     }
 
@@ -201,7 +203,6 @@ impl Group {
         let still = self.processes()?;
         for (pid, pidfd) in &held {
             if still.contains(pid) {
-                use std::os::fd::AsFd;
                 send_signal(pidfd.as_fd(), signal).map_err(Error::at(format!("signal {pid}")))?;
             }
         }

@@ -54,13 +54,10 @@ impl Cgroups {
     pub(super) fn home(&self, controller: Controller) -> Result<Home, Error> {
         let name = controller.legacy();
         let legacy = self.hierarchies.legacy.iter().find(|l| l.controllers.contains(name));
-        let home = match (legacy, controller.unified()) {
-            (Some(legacy), _) => self.legacy_home(legacy, name),
-            (None, Some(_)) if self.hierarchies.unified.is_some() => self.unified_home(),
-            (None, None) if controller == Controller::Devices => {
-                return Err(Error::DevicesInVersion2);
-            }
-            _ => return Err(Error::NotAvailable(controller)),
+        let home = match legacy {
+            Some(legacy) => self.legacy_home(legacy, name),
+            None if self.hierarchies.unified.is_some() => self.unified_home(),
+            None => return Err(Error::NotAvailable(controller)),
         };
         home.ok_or(Error::NotPermitted(controller))
     }

@@ -118,6 +118,9 @@ fn add(throttles: &mut Vec<Throttle>, kind: usize, rate: &DeviceRate) -> Result<
     }
     let (major, minor) =
         (nix::sys::stat::major(metadata.rdev()), nix::sys::stat::minor(metadata.rdev()));
+    if Path::new(&format!("/sys/dev/block/{major}:{minor}/partition")).exists() {
+        return Err(Error::Partition(rate.path.clone()));
+    }
     let known = throttles.iter().position(|one| (one.major, one.minor) == (major, minor));
     let at = known.unwrap_or_else(|| {
         throttles.push(Throttle { major, minor, rates: [None; 4] });

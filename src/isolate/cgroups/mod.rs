@@ -17,7 +17,7 @@
 //! | `controller` | what can be controlled, and its names |
 //! | `hierarchies` | where our groups are |
 //! | `limits` | which files limits are written to; `v1` and `v2` know the names |
-//! | `devices` | which devices may be used |
+//! | `devices` | which devices may be used; `device_filter` is the program that tells version 2 |
 //! | `plan` | the steps to a group |
 //! | `group` | a group that exists: its processes, its end |
 //! | `freezer` | stopping all of its processes |
@@ -27,6 +27,7 @@
 //! | `tree`, `files` | groups in groups, and small files |
 
 mod controller;
+mod device_filter;
 mod devices;
 mod error;
 mod files;

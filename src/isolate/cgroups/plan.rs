@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::controller::Controller;
 use super::devices::DeviceRule;
 use super::error::Error;
-use super::files;
 use super::group::{Group, Member, Version};
 use super::hierarchies::{Cgroups, Home, check_name};
 use super::limits::{Setting, Wanted};
 use super::v2::SUBTREE;
+use super::{device_filter, files};
 use crate::workload::{Bound, Limits};
 
 /// What a group is for.
@@ -72,6 +72,13 @@ pub enum Action {
         /// Whether it does no harm if this fails: nobody asked for it.
         optional: bool,
     },
+    /// Lets only some devices be used in a group.
+    Restrict {
+        /// The group.
+        group: PathBuf,
+        /// The devices.
+        rules: Vec<DeviceRule>,
+    },
 }
 
 impl Cgroups {
@@ -99,7 +106,7 @@ impl Cgroups {
             uses.add(self.home(*controller)?, *controller);
         }
         for controller in optional {
-            if unified && controller.is_in_every_unified_group() {
+            if unified && matches!(controller, Controller::Cpuacct | Controller::Freezer) {
                 continue;
             }
             if let Ok(home) = self.home(controller) {
@@ -183,8 +190,8 @@ impl Plan {
                 .is_some_and(|name| text.split_whitespace().any(|word| word == name))
         };
         let ours = passed_by_ours.as_deref().unwrap_or_default();
-        let mut lacking: Vec<Controller> =
-            controllers.iter().copied().filter(|controller| !has(ours, controller)).collect();
+        let in_files = controllers.iter().copied().filter(|one| one.unified().is_some());
+        let mut lacking: Vec<Controller> = in_files.filter(|one| !has(ours, one)).collect();
         let mut above = Vec::new();
         if !lacking.is_empty() {
             let passed = files::read(&home.base.join(SUBTREE)).unwrap_or_default();
@@ -253,6 +260,12 @@ impl Plan {
                 self.write(&path, setting, required.contains(controller));
             }
         }
+        if let (Version::Two, Some(rules)) = (home.version, wanted.devices)
+            && controllers.contains(&Controller::Devices)
+        {
+            let action = Action::Restrict { group: path.clone(), rules: rules.to_vec() };
+            self.push(action, "no devices but these");
+        }
         let controllers = controllers.iter().copied().collect();
         self.group.push(Member { version: home.version, controllers, path });
     }
@@ -288,9 +301,13 @@ impl Step {
             },
             Action::Make(path) => make(path),
             Action::Write { file, value, optional } => match files::write(file, value) {
-                Err(_) if *optional => Ok(()),
+                Err(error) if *optional => {
+                    log::debug!("cannot {}: {error}", self.action);
+                    Ok(())
+                }
                 other => other,
             },
+            Action::Restrict { group, rules } => device_filter::restrict(group, rules),
         };
         done.map_err(|error| Error::at(self.action.to_string())(error))
     }
@@ -304,6 +321,10 @@ impl fmt::Display for Action {
             Self::Write { file, value, optional } => {
                 let may_fail = if *optional { ", where that is known" } else { "" };
                 write!(f, "write {value} to {}{may_fail}", file.display())
+            }
+            Self::Restrict { group, rules } => {
+                let rules: Vec<String> = rules.iter().map(DeviceRule::to_string).collect();
+                write!(f, "let {} use devices: {}", group.display(), rules.join(", "))
             }
         }
     }

@@ -149,9 +149,15 @@ fn what_cannot_be_limited_is_refused_and_what_was_not_asked_for_is_left_out() {
         ]
     );
     assert!(steps(&Fake::new(), &counted).is_empty());
-    let devices = Purpose { devices: Some(&DeviceRule::DEFAULT), ..purpose(&none) };
-    let error = fake.cgroups().plan("web", &devices).unwrap_err();
-    assert!(matches!(error, Error::DevicesInVersion2));
+    let devices = Purpose { devices: Some(&DeviceRule::DEFAULT[2..3]), ..purpose(&none) };
+    assert_eq!(
+        steps(&fake, &devices),
+        [
+            "make unified/duplex, unless it is there",
+            "make unified/duplex/web",
+            "let unified/duplex/web use devices: c 1:3 rwm",
+        ]
+    );
     let error = fake.cgroups().plan("../web", &purpose(&none)).unwrap_err();
     assert!(matches!(error, Error::Name(_)));
     let bad = Limits { memory_swap: Some(Bound::Unlimited), ..Limits::default() };
