@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +46,7 @@ impl Hierarchies {
             let mount = Mount { point: USUAL_PLACE.into(), root: "/".into() };
             return Self { unified: Some(mount), legacy: Vec::new() };
         }
-        Self::read(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+        Self::read(&all_mounts().unwrap_or_default())
     }
 
     /// From the text of mountinfo, proc(5). Of mounts of the same hierarchy the first counts.
@@ -121,6 +122,13 @@ pub fn own_group(text: &[u8], controller: Option<&str>) -> Option<PathBuf> {
         let path = fields.next().filter(|_| is_it)?;
         Some(PathBuf::from(OsStr::from_bytes(path)))
     })
+}
+
+/// Reads mountinfo in few pieces: the kernel does not say beforehand how long it is.
+fn all_mounts() -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(16 << 10);
+    File::open("/proc/self/mountinfo")?.take(u64::MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Undoes what mountinfo does to blanks, tabs, line ends and backslashes: three octal digits.

@@ -1,6 +1,6 @@
 //! The small files of control groups.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -14,9 +14,11 @@ pub(super) fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// A file's text; `None` where there is no such file.
+/// A file's text; `None` where there is no such file. Most fit into one page.
 pub(super) fn read(path: &Path) -> Option<String> {
-    fs::read_to_string(path).ok()
+    let mut text = String::with_capacity(4096);
+    File::open(path).ok()?.take(u64::MAX).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// A number that is alone in its file. What says that there is no limit is none.

@@ -106,7 +106,8 @@ impl Cgroups {
             uses.add(self.home(*controller)?, *controller);
         }
         for controller in optional {
-            if unified && matches!(controller, Controller::Cpuacct | Controller::Freezer) {
+            let built_in = matches!(controller, Controller::Cpuacct | Controller::Freezer);
+            if (unified && built_in) || uses.has(controller) {
                 continue;
             }
             if let Ok(home) = self.home(controller) {
@@ -132,6 +133,10 @@ impl Cgroups {
 struct Uses(Vec<(Home, BTreeSet<Controller>)>);
 
 impl Uses {
+    fn has(&self, controller: Controller) -> bool {
+        self.0.iter().any(|(_, controllers)| controllers.contains(&controller))
+    }
+
     fn add(&mut self, home: Home, controller: Controller) {
         match self.0.iter_mut().find(|(known, _)| *known == home) {
             Some((_, controllers)) => {
@@ -183,6 +188,10 @@ impl Plan {
         controllers: &mut BTreeSet<Controller>,
         required: &[Controller],
     ) -> Result<(), Error> {
+        if controllers.iter().all(|controller| controller.unified().is_none()) {
+            self.share(home);
+            return Ok(());
+        }
         let passed_by_ours = files::read(&home.parent.join(SUBTREE));
         let has = |text: &str, controller: &Controller| {
             controller
