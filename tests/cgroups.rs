@@ -7,8 +7,9 @@ mod common;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -402,6 +403,73 @@ fn only_listed_devices_can_be_opened() {
         assert!(said.starts_with("zero\n") && said.contains("not permitted"), "{said}");
         group.remove().unwrap();
     });
+}
+
+#[test]
+fn an_ordinary_user_has_what_is_delegated_to_them() {
+    /// Set in the program that runs this test as that user.
+    const INSIDE: &str = "DUPLEX_TEST_DELEGATED";
+    if std::env::var_os(INSIDE).is_some() {
+        return as_ordinary_user();
+    }
+    let Some(mount) = Hierarchies::find().unified else {
+        return say("SKIPPED: version 2 is not mounted");
+    };
+    let theirs = mount.point.join(format!("duplex-test-{}-user", std::process::id()));
+    let leaf = theirs.join("leaf");
+    if let Err(error) = fs::create_dir_all(&leaf) {
+        return say(&format!("SKIPPED: {}: {error}", leaf.display()));
+    }
+    if mount.controllers().contains("pids") {
+        fs::write(mount.point.join("cgroup.subtree_control"), "+pids").unwrap();
+    }
+    for group in [&theirs, &leaf] {
+        for file in ["", "cgroup.procs", "cgroup.subtree_control"] {
+            chown(group.join(file), Some(65534), Some(65534)).unwrap();
+        }
+    }
+    let script = format!(
+        "echo $$ >{}/cgroup.procs && exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+         env {INSIDE}=1 {} --exact an_ordinary_user_has_what_is_delegated_to_them --nocapture",
+        text(&leaf),
+        text(&std::env::current_exe().unwrap()),
+    );
+    let output = process::output(Command::new("sh").args(["-c", &script]));
+    for group in [&leaf, &theirs] {
+        fs::remove_dir(group).unwrap();
+    }
+    match output.status.code() {
+        Some(126 | 127) => say("SKIPPED: that user can't run this program"),
+        code => {
+            let said = String::from_utf8_lossy(&output.stdout);
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(code, Some(0), "{said}\n{stderr}");
+            assert!(said.contains("1 passed"), "{said}");
+        }
+    }
+}
+
+/// In a group below one that belongs to this user.
+fn as_ordinary_user() {
+    let ours = Ours(Cgroups::find(Cgroups::NAME).unwrap());
+    let mixed = !Hierarchies::find().legacy.is_empty();
+    let none = Limits::default();
+    let tasks = Limits { pids: Some(Bound::AtMost(5)), ..Limits::default() };
+    if mixed {
+        // Nobody has delegated anything of version 1.
+        let error = ours.plan(&tasks, None).unwrap_err();
+        assert!(matches!(error, Error::NotPermitted(Controller::Pids)), "{error}");
+    }
+    let group = ours.plan(if mixed { &none } else { &tasks }, None).unwrap();
+    let [member] = group.members() else { panic!("{group:?}") };
+    assert!(text(&member.path).ends_with("-user/duplex/web"), "{group:?}");
+    assert_eq!(group.usage().tasks.limit, (!mixed).then_some(5));
+    let (process, _) = start(&group, "exec sleep 1000");
+    assert_eq!(group.processes().unwrap(), [process.pid()]);
+    group.freeze().unwrap();
+    group.kill_all().unwrap();
+    process.wait().unwrap();
+    group.remove().unwrap();
 }
 
 #[test]
