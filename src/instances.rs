@@ -14,12 +14,12 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::isolate::send_signal;
+use crate::isolate::{open_pidfd, send_signal};
 use crate::random::random_bytes;
 use crate::session::poll::Poll;
 use crate::state::{self, Place, StateDirectory};
@@ -231,7 +231,7 @@ impl Found {
     fn process(&self) -> io::Result<OwnedFd> {
         let stream = UnixStream::connect(through(&self.directory, SOCKET))?;
         let peer = getsockopt(&stream, sockopt::PeerCredentials)?;
-        let process = pidfd_open(peer.pid())?;
+        let process = open_pidfd(Pid::from_raw(peer.pid()))?;
         // It had the number before, and listens still.
         UnixStream::connect(through(&self.directory, SOCKET))?;
         Ok(process)
@@ -254,13 +254,4 @@ pub fn random_name() -> io::Result<String> {
 /// A file in an open directory.
 fn through(directory: &File, name: &str) -> PathBuf {
     format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).into()
-}
-
-fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    use std::os::fd::FromRawFd;
-    // SAFETY: a plain system call.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel has just returned this descriptor, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

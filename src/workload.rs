@@ -11,12 +11,17 @@ use thiserror::Error;
 
 mod addressed_net;
 mod disk;
+mod limits;
 mod net;
 mod volume;
 mod vsock;
 
 pub use addressed_net::{Address, AddressedNet, AddressedNetError, Ipv4Prefix, is_of_one_machine};
 pub use disk::{Disk, DiskEngine, DiskError};
+pub use limits::{
+    Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, HugePages, LEAST_MEMORY, LimitError, Limits,
+    MemoryLimit,
+};
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
 pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};

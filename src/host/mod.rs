@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod check;
+mod hierarchies;
 mod kernel;
 mod network;
 mod processor;
@@ -15,6 +16,7 @@ mod virtualization;
 
 pub use cgroups::cgroups;
 pub use check::{Check, State};
+pub use hierarchies::{Hierarchies, Legacy, Mount, own_group};
 pub use kernel::{apparmor, landlock, overlayfs, user_namespaces};
 pub use network::{Resolver, machine_id, resolver, tun};
 pub use processor::physical_address_bits;

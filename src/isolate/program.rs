@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 
+use super::cgroups::{self, Group};
 use super::namespaces::{IdentityMap, Namespaces};
 use super::privileges::Privileges;
 
@@ -21,6 +22,8 @@ pub struct Program {
     pub(super) descriptors: Vec<OwnedFd>,
     pub(super) dies_with_parent: bool,
     pub(super) privileges: Privileges,
+    pub(super) cgroup: Option<OwnedFd>,
+    pub(super) entrances: Vec<OwnedFd>,
 }
 
 impl Program {
@@ -38,6 +41,8 @@ impl Program {
             descriptors: Vec::new(),
             dies_with_parent: false,
             privileges: Privileges::Kept,
+            cgroup: None,
+            entrances: Vec::new(),
         })
     }
 
@@ -77,6 +82,16 @@ impl Program {
     pub fn dies_with_parent(mut self) -> Self {
         self.dies_with_parent = true;
         self
+    }
+
+    /// The control group that the program starts in. In version 2 it is there from its first moment on;
+    /// those of version 1 it enters itself, before anything else. So a cgroup namespace that it makes
+    /// for itself later has them as its roots; one that is made with the process would have the
+    /// caller's.
+    pub fn in_group(mut self, group: &Group) -> Result<Self, cgroups::Error> {
+        self.cgroup = group.descriptor()?;
+        self.entrances = group.entrances()?;
+        Ok(self)
     }
 
     /// What of the caller's privileges the program keeps; all, unless given.

@@ -16,6 +16,8 @@ use super::program::Program;
 
 /// Mark instead of close, close_range(2).
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+/// The new process starts in another control group than its parent's, clone(2).
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 impl Program {
     /// Starts the program, in a session of its own: no terminal can stop or interrupt it.
@@ -27,7 +29,7 @@ impl Program {
         let (mut failure, report) = io::pipe()?;
         let plan = Plan::new(&self, report.into())?;
         let mut pidfd: RawFd = -1;
-        let pid = clone3(self.namespaces, &mut pidfd)?;
+        let pid = clone3(self.namespaces, self.cgroup.as_ref(), &mut pidfd)?;
         if pid == 0 {
             plan.run();
         }
@@ -49,11 +51,20 @@ impl Program {
     }
 }
 
-/// Forks with `namespaces`. Returns 0 in the new process.
-pub(super) fn clone3(namespaces: Namespaces, pidfd: &mut RawFd) -> io::Result<libc::pid_t> {
+/// Forks with `namespaces`, into a control group of version 2 where one is given. Returns 0 in the new
+/// process.
+pub(super) fn clone3(
+    namespaces: Namespaces,
+    cgroup: Option<&OwnedFd>,
+    pidfd: &mut RawFd,
+) -> io::Result<libc::pid_t> {
     // SAFETY: the struct is made of integers, for which zero is a valid value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces.clone_flags() | u64::from(libc::CLONE_PIDFD.unsigned_abs());
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+    }
     args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
     args.pidfd = ptr::from_mut(pidfd).expose_provenance() as u64;
     // SAFETY: without CLONE_VM and with no stack given this is fork(2): the new process runs on
@@ -121,10 +132,12 @@ impl<'a> Plan<'a> {
 
     /// Runs the steps up to exec, and returns the error number of the one that failed.
     fn exec(&self) -> i32 {
-        // The order matters: the maps first, for an unmapped user may open nothing; the tie after
+        // The order matters: the groups first, so that what follows counts and is limited; the maps
+        // next, for an unmapped user may open nothing; the tie after
         // the change of user, which would undo it; the descriptors last before the exec, for they
         // overwrite what the steps before may need.
         let steps = [
+            Self::enter_groups,
             Self::map_identity,
             Self::start_session,
             Self::drop_privileges,
@@ -142,6 +155,16 @@ impl<'a> Plan<'a> {
             libc::execve(self.program.path.as_ptr(), self.argv.as_ptr(), self.env.as_ptr());
         }
         Errno::last_raw()
+    }
+
+    fn enter_groups(&self) -> i32 {
+        for entrance in &self.program.entrances {
+            // SAFETY: a plain system call that reads one byte of a literal.
+            if unsafe { libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1) } < 0 {
+                return -1;
+            }
+        }
+        0
     }
 
     fn map_identity(&self) -> i32 {
