@@ -19,10 +19,11 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use crate::isolate::cgroups::Group;
 use crate::isolate::{open_pidfd, send_signal};
 use crate::random::random_bytes;
 use crate::session::poll::Poll;
-use crate::state::{self, Place, StateDirectory};
+use crate::state::{self, OUTSIDE, Place, StateDirectory};
 
 /// What the places of instances begin with: testbeds are there too.
 const PREFIX: &str = "run-";
@@ -86,7 +87,7 @@ impl Instance {
     /// # Errors
     /// Somebody has it.
     pub fn claim(about: &About) -> Result<Instance, Error> {
-        let state = StateDirectory::open()?;
+        let state = open()?;
         let made = state.create(&format!("{PREFIX}{}", about.name), |place| {
             fs::write(place.path.join(ABOUT), serde_json::to_vec(about)?)
         })?;
@@ -117,6 +118,17 @@ impl Instance {
         self.0.make_work()
     }
 
+    /// Has whoever finds this instance dead remove its control group. To be called before there is one.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn remember(&self, group: &Group) -> io::Result<()> {
+        if group.members().is_empty() {
+            return Ok(());
+        }
+        fs::write(self.file(OUTSIDE), serde_json::to_vec(group)?)
+    }
+
     /// A file of its own.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.path.join(name)
@@ -138,12 +150,31 @@ pub struct Found {
     lock: File,
 }
 
+/// Opens the state directory, and removes what instances that were killed have left.
+fn open() -> Result<StateDirectory, Error> {
+    let clear = |place: &Path| -> io::Result<bool> {
+        let group: Group = match fs::read(place.join(OUTSIDE)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            // Cut short by the end of its writer: then there was no group yet.
+            other => serde_json::from_slice(&other?).unwrap_or_default(),
+        };
+        match group.kill_all().and_then(|()| group.remove()) {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                log::warn!("what {} has left stays for now: {error}", place.display());
+                Ok(false)
+            }
+        }
+    };
+    Ok(StateDirectory::open_clearing(clear)?)
+}
+
 /// All that run.
 ///
 /// # Errors
 /// The state directory's.
 pub fn all() -> Result<Vec<Found>, Error> {
-    let state = StateDirectory::open()?;
+    let state = open()?;
     let names = state.names()?;
     let ours = names.iter().filter_map(|name| name.strip_prefix(PREFIX));
     // One that ends just now is left out.
@@ -155,7 +186,7 @@ pub fn all() -> Result<Vec<Found>, Error> {
 /// # Errors
 /// There is none.
 pub fn find(name: &str) -> Result<Found, Error> {
-    found(&StateDirectory::open()?, name)?.ok_or_else(|| Error::None(name.to_owned()))
+    found(&open()?, name)?.ok_or_else(|| Error::None(name.to_owned()))
 }
 
 fn found(state: &StateDirectory, name: &str) -> Result<Option<Found>, Error> {

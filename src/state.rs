@@ -24,6 +24,8 @@ use nix::unistd::geteuid;
 const LOCK: &str = "lock";
 const STAGE: &str = "stage";
 const WORK: &str = "work";
+/// Says that something outside of a place belongs to it, and what.
+pub(crate) const OUTSIDE: &str = "outside";
 
 /// The directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +54,20 @@ impl StateDirectory {
     /// When it can't be made, or is not the caller's alone: in a shared /tmp anybody may have put
     /// something there.
     pub(crate) fn open() -> Result<Self, Error> {
+        let directory = Self::open_unswept()?;
+        directory.sweep()?;
+        Ok(directory)
+    }
+
+    /// The same, for one who knows how to remove what belongs to a leftover outside of it, or to leave
+    /// it for the next time: `clear` says whether that is done.
+    pub(crate) fn open_clearing(clear: impl Fn(&Path) -> io::Result<bool>) -> Result<Self, Error> {
+        let directory = Self::open_unswept()?;
+        directory.sweep_where(clear)?;
+        Ok(directory)
+    }
+
+    fn open_unswept() -> Result<Self, Error> {
         let path = Self::place();
         let failed = |reason: String| Error { path: path.clone(), reason };
         match DirBuilder::new().mode(0o700).create(&path) {
@@ -70,9 +86,7 @@ impl StateDirectory {
         if metadata.permissions().mode() & 0o077 != 0 {
             return Err(failed("others may enter it (its mode is not 0700)".into()));
         }
-        let directory = Self { path };
-        directory.sweep()?;
-        Ok(directory)
+        Ok(Self { path })
     }
 
     /// One at this path, for tests.
@@ -146,14 +160,22 @@ impl StateDirectory {
         names().map_err(|error| self.failed(&error))
     }
 
-    /// Removes what those that were killed have left behind.
+    /// Removes what those that were killed have left behind; what belongs to it outside, others know
+    /// how to remove.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
+        self.sweep_where(|place| Ok(!place.join(OUTSIDE).exists()))
+    }
+
+    /// Removes it where `clear` says so.
+    fn sweep_where(&self, clear: impl Fn(&Path) -> io::Result<bool>) -> Result<(), Error> {
         let _guard = self.lock()?;
         let sweep = || -> io::Result<()> {
             for entry in fs::read_dir(&self.path)? {
                 let entry = entry?;
-                if entry.file_type()?.is_dir() && !is_locked(&entry.path().join(LOCK))? {
-                    remove(&entry.path())?;
+                let place = entry.path();
+                let is_leftover = entry.file_type()?.is_dir() && !is_locked(&place.join(LOCK))?;
+                if is_leftover && clear(&place)? {
+                    remove(&place)?;
                 }
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! The container's PID 1: a copy of duplex that furnishes its namespaces and then serves the session.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
@@ -36,13 +36,14 @@ pub(super) struct Legacy<'a> {
     pub(super) caller: IdentityMap,
 }
 
-/// PID 1's whole life. `kept` are the session's channel, where provisions come from, and the socket at
-/// which further sessions are asked for.
-pub(super) fn live(kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+/// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at
+/// which further sessions are asked for, and the entrances to its control groups.
+pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+    let entrances = kept.split_off(kept.len().min(3));
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    let furnish = |_| Furnishing::new(legacy, &provisions.into())?.furnish();
+    let furnish = |_| Furnishing::new(legacy, &provisions.into(), entrances)?.furnish();
     let filter = Filter::new(legacy.plan.capabilities);
     let wall = Arc::new(move || Ok(filter.install()?));
     match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
@@ -58,6 +59,7 @@ const FAILED: u8 = 125;
 /// The way through the steps.
 struct Furnishing<'a> {
     legacy: &'a Legacy<'a>,
+    entrances: Vec<OwnedFd>,
     /// The layered image, once there is one.
     root: Option<OwnedFd>,
     /// Trees of the host, in the order of the plan's volumes.
@@ -70,14 +72,18 @@ struct Furnishing<'a> {
 
 impl<'a> Furnishing<'a> {
     /// Waits until what is done outside is done.
-    fn new(legacy: &'a Legacy<'a>, from: &UnixStream) -> Result<Self, Failure> {
+    fn new(
+        legacy: &'a Legacy<'a>,
+        from: &UnixStream,
+        entrances: Vec<OwnedFd>,
+    ) -> Result<Self, Failure> {
         let mut volumes = provisions::receive(from).step("get what was prepared outside")?;
         let expected = legacy.plan.volumes.len();
         // A root that was laid outside comes first.
         let root = (volumes.len() > expected).then(|| volumes.remove(0));
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
-        Ok(Self { legacy, root, volumes, host, room })
+        Ok(Self { legacy, entrances, root, volumes, host, room })
     }
 
     fn furnish(mut self) -> Result<(), Failure> {
@@ -89,6 +95,7 @@ impl<'a> Furnishing<'a> {
 
     fn take(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
+            Step::EnterGroups => self.enter_groups().step("enter the control groups"),
             Step::BecomeRoot => become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
@@ -126,6 +133,14 @@ impl<'a> Furnishing<'a> {
                 hardening::no_new_privileges().step("give up gaining privileges")
             }
         }
+    }
+
+    /// By itself: it takes the kernel milliseconds to move another.
+    fn enter_groups(&mut self) -> io::Result<()> {
+        for entrance in self.entrances.drain(..) {
+            File::from(entrance).write_all(b"0")?;
+        }
+        Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?)
     }
 
     fn enter_root(&mut self) -> io::Result<()> {

@@ -82,7 +82,6 @@ impl Plan {
             | Namespaces::NETWORK
             | Namespaces::IPC
             | Namespaces::UTS
-            | Namespaces::CGROUP
     }
 }
 
@@ -94,7 +93,7 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         Users::Range => Step::BecomeRoot,
         Users::Caller => Step::MapCaller,
     };
-    let mut steps = vec![Step::OwnClock, become_root, Step::SeparateMounts];
+    let mut steps = vec![Step::EnterGroups, Step::OwnClock, become_root, Step::SeparateMounts];
     if users == Users::Caller {
         steps.push(Step::LayImage);
     }
@@ -121,7 +120,8 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outside = [
             (
-                "clone3 with user, mount, pid, network, ipc, uts and cgroup namespaces".to_owned(),
+                "clone3 into the group, with user, mount, pid, network, ipc and uts namespaces"
+                    .to_owned(),
                 "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
             ),
             match self.users {

@@ -15,6 +15,7 @@ use super::layers;
 use super::pid1::{self, Legacy};
 use super::plan::{Plan, USERS, Users, Volume};
 use crate::failure::{Failure, Step as _};
+use crate::isolate::cgroups::{self, Group};
 use crate::isolate::{self, Attributes, IdentityMap, Process, fork, map_range, provisions};
 
 /// The users of containers begin above those of this host: 65,536 each, chosen by a number that no two
@@ -27,6 +28,9 @@ pub(crate) enum Error {
     /// The kernel does not give the namespaces.
     #[error("a container's namespaces cannot be had: {0}; `duplex doctor` tells why")]
     Namespaces(#[source] io::Error),
+    /// Its control group.
+    #[error(transparent)]
+    Group(#[from] cgroups::Error),
     /// A step outside.
     #[error(transparent)]
     Step(#[from] Failure),
@@ -39,13 +43,14 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    /// Starts it. The session in it is at the other end of `channel`; further ones are asked for at
-    /// `door`. `room` is an empty directory. To be called while this process has a single thread.
+    /// Starts it in `group`. The session in it is at the other end of `channel`; further ones are asked
+    /// for at `door`. `room` is an empty directory. To be called while this process has a single thread.
     ///
     /// # Errors
     /// The kernel's, with the step.
     pub(crate) fn start(
         plan: &Plan,
+        group: &Group,
         channel: &UnixStream,
         door: &UnixListener,
         room: &Path,
@@ -54,10 +59,15 @@ impl Container {
         door.set_nonblocking(true).step("prepare for further sessions")?;
         let (ours, theirs) = UnixStream::pair().step("make a socket")?;
         let legacy = Legacy { plan, room, caller: IdentityMap::of_caller() };
-        let kept = [channel.as_fd(), theirs.as_fd(), door.as_fd()];
+        let entrances = group.entrances()?;
+        let mut kept = vec![channel.as_fd(), theirs.as_fd(), door.as_fd()];
+        kept.extend(entrances.iter().map(AsFd::as_fd));
+        let unified = group.descriptor()?;
         // SAFETY: the caller sees to it that there is one thread.
-        let process = unsafe { fork(Plan::namespaces(), &kept, |kept| pid1::live(kept, &legacy)) }
-            .map_err(Error::Namespaces)?;
+        let process = unsafe {
+            fork(Plan::namespaces(), unified.as_ref(), &kept, |kept| pid1::live(kept, &legacy))
+        }
+        .map_err(Error::Namespaces)?;
         let container = Container { process };
         container.provide(plan, &ours, room)?;
         Ok(container)

@@ -10,6 +10,8 @@ use crate::isolate::capabilities::Capabilities;
 /// One step. Paths are the container's, unless they are called the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
+    /// Enters the control groups of version 1, and makes its groups the root of those it sees.
+    EnterGroups,
     /// Takes the ids of user and group 0.
     BecomeRoot,
     /// Maps the caller to user and group 0.
@@ -58,6 +60,9 @@ impl Step {
     /// Why it is taken.
     pub(super) fn reason(&self) -> &'static str {
         match self {
+            Self::EnterGroups => {
+                "what it uses is counted and limited; others' groups are out of sight"
+            }
             Self::BecomeRoot => "until then it is a user that the namespace does not know",
             Self::MapCaller => "an unmapped user can make no file",
             Self::SeparateMounts => "no mount made here shows up on the host",
@@ -92,6 +97,9 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::EnterGroups => {
+                write!(f, "enter the groups of version 1, and a cgroup namespace")
+            }
             Self::BecomeRoot => write!(f, "become user 0 inside"),
             Self::MapCaller => write!(f, "map the caller to user 0 inside"),
             Self::SeparateMounts => write!(f, "make all mounts private"),

@@ -102,7 +102,7 @@ fn start_session(connection: &OwnedFd, wall: Option<BeforeExec>) -> io::Result<(
         }
     };
     // SAFETY: init has a single thread.
-    unsafe { fork(Namespaces::NONE, &[connection.as_fd()], session) }.map(drop)
+    unsafe { fork(Namespaces::NONE, None, &[connection.as_fd()], session) }.map(drop)
 }
 
 fn run(connection: File, wall: Option<BeforeExec>) -> Result<(), Failure> {

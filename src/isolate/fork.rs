@@ -19,7 +19,7 @@ const FAILED: u8 = 125;
 const FIRST: RawFd = 3;
 
 /// Runs `life` in a new process, which has a copy of this one's memory, its standard streams, and of its
-/// other descriptors only `kept`, in that order. What `life` returns is the exit status. No destructor
+/// other descriptors only `kept`, in that order, in a control group of version 2 where one is given. What `life` returns is the exit status. No destructor
 /// of what was copied runs.
 ///
 /// # Safety
@@ -29,11 +29,12 @@ const FIRST: RawFd = 3;
 /// What clone3(2) says.
 pub(crate) unsafe fn fork(
     namespaces: Namespaces,
+    cgroup: Option<&OwnedFd>,
     kept: &[BorrowedFd<'_>],
     life: impl FnOnce(Vec<OwnedFd>) -> u8,
 ) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
-    let pid = clone3(namespaces, &mut pidfd)?;
+    let pid = clone3(namespaces, cgroup, &mut pidfd)?;
     if pid == 0 {
         let life = || keep_only(kept).map_or(FAILED, life);
         // Unwinding must not reach what belongs to the parent.

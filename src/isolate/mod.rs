@@ -5,10 +5,10 @@
 
 pub mod apparmor;
 pub mod capabilities;
+pub mod cgroups;
 mod file_system;
 mod fork;
 pub mod hardening;
-pub mod cgroups;
 mod identity;
 #[cfg(test)]
 mod in_child;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::order::ContainerOrder;
-use super::{Args, about};
+use super::{Args, about, limits};
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Volume, Wanted};
@@ -40,6 +40,7 @@ pub(super) fn decide(args: &Args) -> Result<ContainerOrder, Box<dyn Error>> {
     Ok(ContainerOrder {
         about,
         plan: Plan::new(&wanted),
+        limits: args.limits.read()?,
         start: Start { invocation, user: args.process.user.clone(), setting: None },
         input: args.process.interactive,
         terminal: args.process.tty,
@@ -58,8 +59,6 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--timing and --count-instructions: they tell about a VM's start",
         ),
         (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
-        (args.cpus.is_some(), "--cpus: containers cannot be limited yet: leave it away"),
-        (args.memory.is_some(), "--memory: containers cannot be limited yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
@@ -86,7 +85,8 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let container = Container::start(&order.plan, &theirs, &door, &room)?;
+    let group = limits::group(&instance, &order.about.name, &order.limits)?;
+    let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
     drop((theirs, door));
     let mut streams = CallersStreams::take_for(order.input, order.terminal)?;
     if order.detached {
@@ -103,6 +103,12 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
         signals,
     )?;
     container.wait()?;
+    if group.oom_kills().is_some_and(|kills| kills > 0) {
+        say(
+            "the container ran out of memory, and the kernel killed in it: give it more with --memory",
+        );
+    }
+    group.remove()?;
     Ok(conclude(end).into())
 }
 

@@ -5,6 +5,7 @@ mod detach;
 mod here;
 mod in_testbed;
 mod layer;
+mod limits;
 mod nets;
 mod order;
 mod volumes;
@@ -20,6 +21,7 @@ use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::session_among_guests;
+use self::limits::LimitArgs;
 use self::order::{Order, VmOrder};
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
@@ -70,13 +72,8 @@ pub(super) struct Args {
     container: bool,
     #[command(flatten)]
     process: ProcessArgs,
-    /// How many vCPUs: 1 to 32 [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    cpus: Option<Cpus>,
-    /// How much memory: in bytes, or with K, M, G or T; at least 32M. What is written to the root
-    /// file system takes of it, unless --keep is given [default: 256M]
-    #[arg(long, short, value_name = "SIZE", allow_negative_numbers = true)]
-    memory: Option<MemorySize>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Show it the directory HOST of this host, which must be there, at GUEST, which is made if missing;
     /// with :ro it cannot write to it. Can be given again, 8 times in all
     #[arg(
@@ -207,8 +204,8 @@ fn about(args: &Args, half: Half) -> Result<(About, Vec<OsString>), Box<dyn Erro
 /// starts.
 fn decide(args: &Args) -> Result<VmOrder, Box<dyn Error>> {
     refuse(args)?;
-    let cpus = args.cpus.unwrap_or_default();
-    let memory = args.memory.unwrap_or_default();
+    let cpus = args.limits.cpus.as_deref().map_or(Ok(Cpus::default()), str::parse)?;
+    let memory = args.limits.memory.as_deref().map_or(Ok(MemorySize::default()), str::parse)?;
     memory::check(memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
     let (volumes, seen) = volumes::decide(&args.volume)?;

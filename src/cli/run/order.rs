@@ -11,7 +11,7 @@ use crate::container;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
-use crate::workload::{Cpus, MemorySize, Net};
+use crate::workload::{Cpus, Limits, MemorySize, Net};
 
 /// What is to run, in either half.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +39,8 @@ pub(super) struct ContainerOrder {
     pub(super) about: About,
     /// The way to it.
     pub(super) plan: container::Plan,
+    /// What it may use.
+    pub(super) limits: Limits,
     /// What its PID 1 is told.
     pub(super) start: Start,
     /// Whether the command reads this process's standard input.

@@ -153,6 +153,11 @@ impl Plan {
         &self.steps
     }
 
+    /// The group that will be.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Carries the steps out.
     ///
     /// # Errors
