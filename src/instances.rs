@@ -23,6 +23,7 @@ use crate::isolate::send_signal;
 use crate::random::random_bytes;
 use crate::session::poll::Poll;
 use crate::state::{self, Place, StateDirectory};
+use crate::workload::Process;
 
 /// What the places of instances begin with: testbeds are there too.
 const PREFIX: &str = "vm-";
@@ -54,8 +55,11 @@ pub enum Error {
 pub struct About {
     /// What it goes by.
     pub name: String,
-    /// The image.
+    /// The image, as it was named.
     pub image: PathBuf,
+    /// What the image says about commands, for further ones.
+    #[serde(default)]
+    pub process: Process,
     /// The command and its arguments.
     pub command: Vec<String>,
     /// Whether it runs in the testbed.

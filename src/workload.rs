@@ -12,12 +12,14 @@ use thiserror::Error;
 mod addressed_net;
 mod disk;
 mod net;
+mod process;
 mod volume;
 mod vsock;
 
 pub use addressed_net::{Address, AddressedNet, AddressedNetError, Ipv4Prefix, is_of_one_machine};
 pub use disk::{Disk, DiskEngine, DiskError};
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use process::Process;
 pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};
 

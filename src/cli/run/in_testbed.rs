@@ -38,6 +38,8 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     let _listener = UnixListener::bind(instance.socket())?;
     let mut there = order.clone();
     there.about.testbed = false;
+    // It is, here.
+    there.leased = None;
     let path = instance.file("order");
     std::fs::write(&path, serde_json::to_vec(&there)?)?;
     let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];

@@ -26,7 +26,7 @@ use super::timing::Unit;
 use super::{interface, say};
 use crate::guest_images::Cache;
 use crate::host;
-use crate::image::{self, Init, run_kernel};
+use crate::image::{self, Init, Lease, StoredImage, run_kernel};
 use crate::init::{Layer, Setting, Start};
 use crate::instances::{About, random_name};
 use crate::trace::boot::Recorder;
@@ -52,6 +52,7 @@ Examples:
   duplex run -v .:/src:ro -v ./out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run --net user ./rootfs wget http://example.com/
+  duplex run debian:12                          an image that `duplex image import` has made
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it, and
   duplex stop web
@@ -117,10 +118,15 @@ pub(super) struct Args {
     /// run to about 1 %. Implies --timing. Not with -d, -i, -t, --keep or -v
     #[arg(long, group = "measured", conflicts_with_all = ["interactive", "tty", "keep", "volume"])]
     count_instructions: bool,
-    /// The image: a directory with a root file system
+    /// What is executed instead of the image's entry point, with COMMAND as its arguments; empty for
+    /// no entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
+    /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
-    image: PathBuf,
-    /// The command and its arguments [default: /bin/sh]
+    image: OsString,
+    /// The command and its arguments, in the place of the image's [default: what the image says,
+    /// else /bin/sh]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -134,7 +140,7 @@ pub(super) struct OrderArgs {
 
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
-    let order = decide(args)?;
+    let (order, _lease) = decide(args)?;
     if order.detached {
         return detach::run(&order);
     }
@@ -149,7 +155,9 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
     } else {
         json = std::fs::read(&args.path)?;
     }
-    carry_out(&serde_json::from_slice(&json)?, recorder)
+    let order: Order = serde_json::from_slice(&json)?;
+    let _lease = order.leased.as_deref().map(Lease::take).transpose()?;
+    carry_out(&order, recorder)
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
@@ -157,8 +165,8 @@ fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Erro
 }
 
 /// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
-/// starts.
-fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
+/// starts. An image of the store stays as long as the lease.
+fn decide(args: &Args) -> Result<(Order, Option<Lease>), Box<dyn Error>> {
     if args.container {
         return Err(
             "--container: this duplex has no containers yet: leave it away, and the command \
@@ -170,7 +178,10 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
     memory::check(args.memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
     let (volumes, seen) = volumes::decide(&args.volume)?;
-    let disk = image::disk(&cache, &args.image)?;
+    let image = image::resolve(&args.image)?;
+    let lease = image.stored.as_ref().map(StoredImage::lease).transpose()?;
+    let process = image.process();
+    let disk = image::disk(&cache, &image.root)?;
     let layer = args.keep.as_deref().map(layer::file).transpose()?;
     let kernel = run_kernel(&cache, !volumes.is_empty())?;
     if matches!(kernel.init, Init::Initramfs(_)) {
@@ -191,42 +202,49 @@ fn decide(args: &Args) -> Result<Order, Box<dyn Error>> {
         say(format_args!("running in the testbed ({reason})"));
     }
     let name = args.name.clone().map_or_else(random_name, Ok)?;
-    let mut argv = args.command.clone();
+    let mut argv = process.command(args.entrypoint.as_ref(), &args.command);
     if argv.is_empty() {
         argv.push(SHELL.into());
     }
     let about = About {
         name: name.clone(),
-        image: std::path::absolute(&args.image)?,
+        image: match &image.stored {
+            Some(stored) => stored.config.name.as_str().into(),
+            None => image.root.clone(),
+        },
+        process: process.clone(),
         command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         testbed: reason.is_some(),
         started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    let invocation = args.process.invocation(argv, &name);
+    let invocation = args.process.invocation(argv, &name, &process);
+    let user = args.process.user(&process);
     let setting = Setting {
         hostname: name,
         layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
         volumes: seen,
         network,
     };
-    Ok(Order {
+    let order = Order {
         about,
         kernel: kernel.elf,
         init: kernel.init,
         disk,
+        leased: image.stored.map(|stored| stored.directory().to_owned()),
         layer,
         volumes,
         nets,
         cpus: args.cpus,
         memory: args.memory,
-        start: Start { invocation, user: args.process.user.clone(), setting: Some(setting) },
+        start: Start { invocation, user, setting: Some(setting) },
         input: args.process.interactive,
         terminal: args.process.tty,
         detached: args.detach,
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
         json: args.json,
-    })
+    };
+    Ok((order, lease))
 }
 
 /// A name that is good for a host, a file and a person.

@@ -23,6 +23,8 @@ pub(super) struct Order {
     pub(super) init: Init,
     /// The disk of the image.
     pub(super) disk: PathBuf,
+    /// The image of the store that is to be leased while the guest runs.
+    pub(super) leased: Option<PathBuf>,
     /// The disk of a writable layer that stays.
     pub(super) layer: Option<PathBuf>,
     /// Directories of this host.
