@@ -103,7 +103,8 @@ impl Config {
     pub(super) fn take(self) -> Result<(Process, Vec<String>), ImportError> {
         let platform = Platform { os: self.os, architecture: self.architecture };
         // Some builders leave it out.
-        if !platform.is_ours() && !(platform.os.is_empty() && platform.architecture.is_empty()) {
+        let is_said = !platform.os.is_empty() || !platform.architecture.is_empty();
+        if is_said && !platform.is_ours() {
             return Err(unsuitable([platform.to_string()]));
         }
         let process = self.config.unwrap_or_default();

@@ -92,8 +92,11 @@ impl Extended {
     }
 }
 
+/// A key and its value.
+type Record<'a> = (&'a [u8], &'a [u8]);
+
 /// Takes the next record off; `None` at the end.
-fn record<'a>(bytes: &mut &'a [u8]) -> Result<Option<(&'a [u8], &'a [u8])>, ImportError> {
+fn record<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, ImportError> {
     if bytes.is_empty() {
         return Ok(None);
     }
