@@ -139,7 +139,7 @@ fn an_ordinary_user_is_told_what_is_left_out() {
             header.set_mode(0);
         })
         .entry(b'3', "null", "", b"", |_| {})
-        .pax(&[("SCHILY.xattr.security.capability", &[1; 20])])
+        .pax(&[("SCHILY.xattr.security.capability", &crate::layers::CAPABILITY)])
         .file("capable", b"");
     fs::write(&archive, tarball.end()).unwrap();
     let run = |arguments: &[&str]| {

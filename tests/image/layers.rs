@@ -15,6 +15,10 @@ use crate::samples::packed::{gzip, xz, zstd};
 use crate::tarball::Tarball;
 use crate::yard::Yard;
 
+/// CAP_NET_BIND_SERVICE, as a file has it: `struct vfs_cap_data` of linux/capability.h.
+pub(crate) const CAPABILITY: [u8; 20] =
+    [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// All below a directory: path, mode, owner, time, size, links and content; for comparisons.
 pub(crate) fn tree(root: &Path) -> Vec<String> {
     let mut all = Vec::new();
@@ -191,14 +195,13 @@ fn a_tarball_may_be_compressed() {
 #[test]
 fn what_a_file_is_besides_its_content_is_kept() {
     let yard = Yard::new();
-    let capability = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let archive = Tarball::new()
         .directory("d")
         .pax(&[
             ("SCHILY.xattr.user.note", b"a\nb"),
             ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
             ("SCHILY.xattr.user.overlay.redirect", b"/etc"),
-            ("SCHILY.xattr.security.capability", &capability),
+            ("SCHILY.xattr.security.capability", &CAPABILITY),
             ("mtime", b"-1.5"),
             ("uid", b"70000"),
         ])
@@ -224,7 +227,7 @@ fn what_a_file_is_besides_its_content_is_kept() {
         return;
     }
     assert_eq!((file.uid(), file.gid()), (70_000, 7));
-    assert_eq!(xattr("security.capability"), Some(capability.to_vec()));
+    assert_eq!(xattr("security.capability"), Some(CAPABILITY.to_vec()));
     assert_eq!(imported.left_out, LeftOut { attributes: 2, ..LeftOut::default() });
     let null = fs::metadata(root.join("null")).unwrap();
     assert!(null.file_type().is_char_device() && null.mode() & 0o777 == 0o666);

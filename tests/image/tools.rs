@@ -1,4 +1,4 @@
-//! Images that umoci, skopeo and buildah from Debian's packages make.
+//! Images that umoci, skopeo, buildah and podman from Debian's packages make.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -104,8 +104,8 @@ fn what_umoci_and_skopeo_make_is_what_umoci_unpacks() {
 }
 
 #[test]
-fn what_buildah_makes_is_imported() {
-    if !has(&["buildah"]) {
+fn what_buildah_and_podman_make_is_imported() {
+    if !has(&["buildah", "podman"]) {
         return;
     }
     let place = tempfile::tempdir().unwrap();
@@ -114,23 +114,27 @@ fn what_buildah_makes_is_imported() {
     fs::create_dir(&root).unwrap();
     change(&root, 0);
     fs::remove_file(root.join("null")).unwrap();
-    let buildah =
-        format!("buildah --root {0}/storage --runroot {0}/run --storage-driver vfs", at.display());
+    let storage =
+        format!("--root {0}/storage --runroot {0}/run --storage-driver vfs", at.display());
     fs::write(at.join("policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)
         .unwrap();
-    run(at, &format!("{buildah} from --name work scratch"));
-    run(at, &format!("{buildah} copy --quiet work root /"));
-    run(at, &format!("{buildah} config --cmd /bin/tool --workingdir /opt work"));
-    run(at, &format!("{buildah} commit --quiet --signature-policy policy.json work built"));
     let policy = "--signature-policy policy.json";
-    run(at, &format!("{buildah} push --quiet {policy} built oci-archive:oci.tar"));
-    run(at, &format!("{buildah} push --quiet {policy} built docker-archive:docker.tar:built:1"));
+    let buildah = |line: &str| run(at, &format!("buildah {storage} {line}"));
+    buildah("from --name work scratch");
+    buildah("copy --quiet work root /");
+    buildah("config --cmd /bin/tool --workingdir /opt work");
+    buildah(&format!("commit --quiet {policy} work built"));
+    buildah(&format!("push --quiet {policy} built oci-archive:oci.tar"));
+    buildah(&format!("push --quiet {policy} built docker-archive:docker.tar:built:1"));
+    let podman = |line: &str| run(at, &format!("podman {storage} {line}"));
+    podman("save --quiet --format oci-archive -o podman-oci.tar localhost/built");
+    podman("save --quiet --format docker-archive -o podman-docker.tar localhost/built");
     let contents = |root: &Path| -> Vec<String> {
-        // Some versions leave out extended attributes and links between files.
-        let path_mode = |line: &String| line.split(' ').take(3).collect::<Vec<_>>().join(" ");
+        // It gives all to root, and some versions leave out extended attributes and hard links.
+        let path_mode = |line: &String| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
         timeless(root).iter().map(path_mode).filter(|line| !line.starts_with(' ')).collect()
     };
-    for source in ["oci.tar", "docker.tar"] {
+    for source in ["oci.tar", "docker.tar", "podman-oci.tar", "podman-docker.tar"] {
         let yard = Yard::new();
         let image = yard.import(&at.join(source)).unwrap().image;
         assert_eq!(contents(&image.root), contents(&root), "{source}");

@@ -37,7 +37,7 @@ pub(super) fn copy(
     copier.below(directory, &mut Vec::new())?;
     // As the last, for its time.
     let attributes = attributes(&stat, source.as_os_str().as_bytes())?;
-    Ok(copier.unpacking.root.set_root_attributes(&attributes)?)
+    copier.unpacking.root.set_root_attributes(&attributes)
 }
 
 struct Copier<'a> {

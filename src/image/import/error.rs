@@ -94,6 +94,9 @@ impl ImportError {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return Self::CutShort;
         }
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            return Self::malformed("its data", "they ask for too much memory to be unpacked");
+        }
         match error.downcast::<Self>() {
             Ok(ours) => ours,
             Err(error) => Self::malformed("its data", error.to_string()),

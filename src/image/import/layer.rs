@@ -1,8 +1,6 @@
 //! A layer, laid over what is there (OCI image layer filesystem changeset specification): its entries
 //! come in their places, and its whiteouts take away what earlier layers had.
 
-use std::collections::HashSet;
-
 use nix::sys::stat::SFlag;
 
 use super::ImportError;
@@ -24,7 +22,7 @@ pub(super) fn apply<R: Input>(
     budget: &mut Budget,
     absolute: Absolute,
 ) -> Result<(), ImportError> {
-    let mut layer = Layer { root, absolute, added: Added::default(), hidden: HashSet::new() };
+    let mut layer = Layer { root, absolute, added: Added::default(), hidden: Added::default() };
     while let Some(entry) = archive.next(budget)? {
         budget.take_size(entry.size)?;
         layer.entry(&entry, archive)?;
@@ -38,7 +36,7 @@ struct Layer<'a> {
     added: Added,
     /// What whiteouts have been looked at: all that they hide is gone, and to walk what has been added
     /// again and again would take for ever.
-    hidden: HashSet<Vec<u8>>,
+    hidden: Added,
 }
 
 impl Layer<'_> {
@@ -52,7 +50,7 @@ impl Layer<'_> {
             if entry.kind != Kind::Directory {
                 return Err(refused(entry, "the root is a directory"));
             }
-            return Ok(self.root.set_root_attributes(&entry.attributes)?);
+            return self.root.set_root_attributes(&entry.attributes);
         };
         if parents.iter().any(|name| name.starts_with(WHITEOUT)) {
             return Err(refused(entry, "a whiteout has nothing in it"));
@@ -146,7 +144,7 @@ impl Layer<'_> {
         }
         // Builders write where a file is, not how else one gets there.
         let Some(parent) = self.root.find(parents, Links::Refused)? else { return Ok(()) };
-        if !self.hidden.insert(parent.child(name)) {
+        if !self.hidden.insert(&parent.child(name)) {
             return Ok(());
         }
         if is_opaque {

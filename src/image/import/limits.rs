@@ -22,7 +22,10 @@ pub(super) const MANIFESTS: usize = 256;
 /// How deep indexes may lie in each other.
 pub(super) const INDEXES: usize = 4;
 /// How many files an archive of an image may have.
-pub(super) const MEMBERS: usize = 100_000;
+pub(super) const MEMBERS: usize = 20_000;
+/// How long the paths of all directories may be together, in bytes: they are kept in memory. A Debian
+/// with a desktop has 3 MiB.
+pub(super) const DIRECTORIES: usize = 256 << 20;
 /// How many pieces the map of a sparse file may have: 16 MiB in memory.
 pub(super) const EXTENTS: usize = 1 << 20;
 /// Below this many bytes unpacked, no ratio is looked at.

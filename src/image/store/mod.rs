@@ -111,7 +111,8 @@ impl Store {
     /// # Errors
     /// As of [`Store::open`].
     pub fn open_at(path: PathBuf) -> Result<Self, StoreError> {
-        let store = Self { path };
+        // Disks are known by the path without symbolic links.
+        let store = Self { path: path.canonicalize().unwrap_or(path) };
         match fs::metadata(&store.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(store),
             Err(error) => return Err(StoreError::file("look at", &store.path)(error)),

@@ -4,6 +4,7 @@ mod ends;
 mod image;
 mod lasting;
 mod networks;
+mod stored;
 mod streams;
 mod terminal;
 mod volumes;
