@@ -321,4 +321,22 @@ fn names_come_from_the_source() {
     assert_eq!(name(&docker).unwrap(), "busybox:1");
     let layout = yard.source(&Layout::of(&layers()).archive());
     assert_eq!(name(&layout).unwrap(), "source:latest");
+    // As docker and containerd name it.
+    let changes = crate::layout::Changes {
+        index: &|index| {
+            let annotations = &mut index["manifests"][0]["annotations"];
+            annotations["io.containerd.image.name"] = "docker.io/library/debian:12".into();
+        },
+        ..crate::layout::NONE
+    };
+    let layout = yard.source(&Layout::changed(&layers(), &changes).archive());
+    assert_eq!(name(&layout).unwrap(), "debian:12");
+    for reference in ["docker.io/library/debian:12", "latest"] {
+        let request = duplex::image::import::Request {
+            reference: Some(reference.into()),
+            replace: true,
+            ..yard.request(&layout)
+        };
+        yard.store.import(&request).unwrap();
+    }
 }

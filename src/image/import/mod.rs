@@ -160,8 +160,9 @@ impl Import<'_> {
         if let Some(name) = &self.request.name {
             return Ok(name.clone());
         }
-        // A tag alone says nothing.
+        // A tag alone says nothing; where docker's own images are from need not be said.
         let whole = reference.filter(|text| text.contains([':', '/']));
+        let whole = whole.map(|text| text.strip_prefix("docker.io/library/").unwrap_or(text));
         let name = whole.and_then(Name::from_any).or_else(|| {
             let file = of_file(&self.request.source)?;
             let tagged = reference.and_then(|tag| Name::from_any(&format!("{file}:{tag}")));

@@ -10,7 +10,8 @@ use super::{Chosen, ImportError, limits};
 use crate::compression::Compression;
 use crate::workload::Process;
 
-const REFERENCE: &str = "org.opencontainers.image.ref.name";
+/// What names an image in an index: as a whole (docker, containerd), or as builders like.
+const REFERENCES: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
 const MANIFESTS: [&str; 2] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
@@ -142,14 +143,16 @@ pub(super) fn choose(blobs: &Blobs, wanted: Option<&str>) -> Result<Chosen, Impo
     let mut manifests = index.check()?;
     if let Some(wanted) = wanted {
         let there = names(&manifests);
-        let is_wanted = |it: &Descriptor| it.digest == wanted || it.reference() == Some(wanted);
+        let is_wanted = |it: &Descriptor| {
+            it.digest == wanted || it.references().any(|reference| reference == wanted)
+        };
         manifests.retain(is_wanted);
         if manifests.is_empty() {
             return Err(ImportError::NoReference { wanted: wanted.to_owned(), there });
         }
     }
     let mut chosen = one(manifests)?;
-    let reference = chosen.reference().map(str::to_owned);
+    let reference = chosen.references().next().map(str::to_owned);
     for _ in 0..limits::INDEXES {
         if MANIFESTS.contains(&chosen.media_type.as_str()) {
             return image(blobs, &chosen, reference);
@@ -233,8 +236,8 @@ impl Index {
 }
 
 impl Descriptor {
-    fn reference(&self) -> Option<&str> {
-        self.annotations.get(REFERENCE).map(String::as_str)
+    fn references(&self) -> impl Iterator<Item = &str> {
+        REFERENCES.iter().filter_map(|key| self.annotations.get(*key)).map(String::as_str)
     }
 
     fn file(&self) -> Result<String, ImportError> {
@@ -291,7 +294,7 @@ fn unsuitable(platforms: impl IntoIterator<Item = String>) -> ImportError {
 
 /// What images are called, for a person to choose.
 fn names<'a>(all: impl IntoIterator<Item = &'a Descriptor>) -> String {
-    let names = all.into_iter().map(|it| shown(it.reference().unwrap_or(&it.digest)));
+    let names = all.into_iter().map(|it| shown(it.references().next().unwrap_or(&it.digest)));
     names.collect::<Vec<_>>().join(", ")
 }
 
