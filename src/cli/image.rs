@@ -92,7 +92,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Command::Rm { names } => {
             for name in names {
                 let root = store.remove(name)?;
-                image::forget_disk(&Cache::open()?, &root);
+                // Without a cache there is no disk of it.
+                if let Ok(cache) = Cache::open() {
+                    image::forget_disk(&cache, &root);
+                }
                 writeln!(io::stdout(), "{name}")?;
             }
         }

@@ -144,7 +144,12 @@ fn an_ordinary_user_is_told_what_is_left_out() {
     fs::write(&archive, tarball.end()).unwrap();
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&program);
-        command.args(arguments).env("XDG_DATA_HOME", &data).uid(65534).gid(65534);
+        command
+            .args(arguments)
+            .env("XDG_DATA_HOME", &data)
+            .env_remove("HOME")
+            .uid(65534)
+            .gid(65534);
         command.stdin(Stdio::null()).output().unwrap()
     };
     let output = run(&["image", "import", archive.to_str().unwrap(), "a"]);
