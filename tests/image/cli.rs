@@ -128,9 +128,11 @@ fn an_ordinary_user_is_told_what_is_left_out() {
     let data = home.path().join("data");
     fs::create_dir(&data).unwrap();
     std::os::unix::fs::chown(&data, Some(65534), Some(65534)).unwrap();
-    // The program itself may lie where others cannot look.
+    // The program itself may lie where others cannot look. Not copied by this process: what another
+    // test starts meanwhile would have the copy open for writing, and it could not be executed.
     let program = home.path().join("duplex");
-    fs::copy(DUPLEX, &program).unwrap();
+    let copied = Command::new("cp").arg(DUPLEX).arg(&program).status().unwrap();
+    assert!(copied.success());
     let archive = home.path().join("root.tar");
     let tarball = Tarball::new()
         .entry(b'5', "closed", "", b"", |header| header.set_mode(0o555))
