@@ -2,10 +2,10 @@
 //! bytes, undone by well-kept crates with a bound on what they take and on what comes out.
 
 use std::fmt;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
-use ruzstd::decoding::errors::FrameDecoderError;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use thiserror::Error;
 
 /// The most memory that a decoder may take for its window, in KiB: all that `zstd --ultra -22`
@@ -68,7 +68,7 @@ impl Compression {
         output: &mut impl Write,
         limit: u64,
     ) -> Result<(), Error> {
-        let mut reader = self.reader(packed)?;
+        let mut reader = self.reader(packed, Extent::FirstFrame);
         let mut buffer = vec![0; 256 << 10];
         let mut total = 0;
         loop {
@@ -86,24 +86,23 @@ impl Compression {
         }
     }
 
-    fn reader<'a>(self, packed: impl Read + 'a) -> Result<Box<dyn Read + 'a>, Error> {
+    /// What `packed` unpacks to, all streams or frames of it, with no bound on what comes out: that is
+    /// the caller's. What is wrong with the data is an error of reading.
+    pub(crate) fn stream<'a>(self, packed: impl Read + 'a) -> Box<dyn Read + 'a> {
+        self.reader(packed, Extent::AllFrames)
+    }
+
+    fn reader<'a>(self, packed: impl Read + 'a, extent: Extent) -> Box<dyn Read + 'a> {
         let packed = BufReader::new(packed);
-        Ok(match self {
+        match self {
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
             Compression::Xz => {
                 let limit = MAX_WINDOW_KIB + XZ_TABLES_KIB;
                 Box::new(lzma_rust2::XzReader::new_mem_limit(packed, true, limit))
             }
-            Compression::Zstd => {
-                let window = u64::from(MAX_WINDOW_KIB) << 10;
-                let reader = StreamingDecoder::new_with_max_window_size(packed, window);
-                Box::new(CheckedZstd(reader.map_err(|error| match error {
-                    FrameDecoderError::WindowSizeTooBig { .. } => Error::Window(self),
-                    other => Error::Data(self, io::Error::other(other)),
-                })?))
-            }
+            Compression::Zstd => Box::new(Zstd::new(packed, extent)),
             Compression::Lz4 => Box::new(lz4_flex::frame::FrameDecoder::new(packed)),
-        })
+        }
     }
 
     /// The error for what a decoder said.
@@ -133,21 +132,92 @@ fn cut_off() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, message)
 }
 
-/// A zstd frame whose checksum, if it has one, is compared at its end: the decoder leaves that to
-/// its caller, where the other formats' decoders do it.
-struct CheckedZstd<R: Read>(StreamingDecoder<R, FrameDecoder>);
+/// How much of a zstd file counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// A kernel's payload is one frame, and may have something behind it.
+    FirstFrame,
+    /// Layers of images are made of several, with skippable ones between them.
+    AllFrames,
+}
 
-impl<R: Read> Read for CheckedZstd<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(buffer)?;
-        let decoder = &self.0.decoder;
-        if read == 0
-            && let Some(written) = decoder.get_checksum_from_data()
-            && decoder.get_calculated_checksum() != Some(written)
-        {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"));
+/// Frames of zstd (RFC 8878, section 3.1). The checksum of each, if it has one, is compared at its end:
+/// the decoder leaves that to its caller, where the other formats' decoders do it.
+struct Zstd<R> {
+    packed: R,
+    decoder: FrameDecoder,
+    extent: Extent,
+    /// How many frames have been begun.
+    frames: u64,
+    is_inside: bool,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(packed: R, extent: Extent) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(u64::from(MAX_WINDOW_KIB) << 10);
+        Self { packed, decoder, extent, frames: 0, is_inside: false }
+    }
+
+    /// Begins the next frame; false when there is none.
+    fn begin(&mut self) -> io::Result<bool> {
+        if self.extent == Extent::FirstFrame && self.frames > 0 {
+            return Ok(false);
         }
-        Ok(read)
+        while !self.is_inside {
+            if self.packed.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            match self.decoder.init(&mut self.packed) {
+                Ok(()) => self.is_inside = true,
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut (&mut self.packed).take(length), &mut io::sink())? < length {
+                        return Err(cut_off());
+                    }
+                }
+                Err(FrameDecoderError::WindowSizeTooBig { .. }) => {
+                    return Err(io::ErrorKind::OutOfMemory.into());
+                }
+                Err(other) => return Err(io::Error::other(other)),
+            }
+        }
+        self.frames += 1;
+        Ok(true)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.is_inside = false;
+        match self.decoder.get_checksum_from_data() {
+            Some(written) if self.decoder.get_calculated_checksum() != Some(written) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum does not match"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while self.is_inside || self.begin()? {
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                self.decoder
+                    .decode_blocks(&mut self.packed, BlockDecodingStrategy::UptoBlocks(1))
+                    .map_err(io::Error::other)?;
+            }
+            let read = self.decoder.read(buffer)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            self.end()?;
+        }
+        Ok(0)
     }
 }
 
@@ -171,6 +241,26 @@ mod tests {
         let bytes = [noise(10_000), vec![0; 1 << 20], noise(10_000)].concat();
         for (format, pack) in FORMATS {
             assert!(unpacked(&pack(&bytes), 2 << 20).unwrap() == bytes, "{format}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_all_frames_and_skips_what_is_to_be_skipped() {
+        for (format, pack) in FORMATS {
+            if format.starts_with("lz4") {
+                continue;
+            }
+            let mut packed = pack(b"one,");
+            if format == "zstd" {
+                packed.extend([0x50, 0x2A, 0x4D, 0x18, 3, 0, 0, 0, b'a', b'b', b'c']);
+            }
+            packed.extend(pack(b"two"));
+            let mut all = String::new();
+            let compression = Compression::recognise(&packed).expect("a known format");
+            compression.stream(&*packed).read_to_string(&mut all).unwrap();
+            assert_eq!(all, "one,two", "{format}");
+            packed.truncate(packed.len() - 3);
+            assert!(compression.stream(&*packed).read_to_string(&mut all).is_err(), "{format}");
         }
     }
 

@@ -24,6 +24,7 @@ use crate::isolate::{open_pidfd, send_signal};
 use crate::random::random_bytes;
 use crate::session::poll::Poll;
 use crate::state::{self, OUTSIDE, Place, StateDirectory};
+use crate::workload::Process;
 
 /// What the places of instances begin with: testbeds are there too.
 const PREFIX: &str = "run-";
@@ -67,8 +68,11 @@ pub struct About {
     pub name: String,
     /// Which wall it is behind.
     pub half: Half,
-    /// The image.
+    /// The image, as it was named.
     pub image: PathBuf,
+    /// What the image says about commands, for further ones.
+    #[serde(default)]
+    pub process: Process,
     /// The command and its arguments.
     pub command: Vec<String>,
     /// Whether it runs in the testbed.

@@ -24,7 +24,7 @@
 //! | `file_server` | virtiofsd: directories of this host, for machines |
 //! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
 //! | `instances` | guests that run, for other processes to find |
-//! | `image` | a root file system as a disk that guests read |
+//! | `image` | root file systems: imported, stored, and as disks that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `container` | the shared-kernel half: namespaces, layered root, PID 1 |
 //! | `network` | bridges with taps and NAT, for guests |

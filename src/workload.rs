@@ -13,6 +13,7 @@ mod addressed_net;
 mod disk;
 mod limits;
 mod net;
+mod process;
 mod volume;
 mod vsock;
 
@@ -23,6 +24,7 @@ pub use limits::{
     MemoryLimit,
 };
 pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use process::Process;
 pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};
 

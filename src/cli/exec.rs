@@ -53,9 +53,10 @@ fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
     let invocation = Invocation {
         streams: streams.kinds(),
         window: streams.window(),
-        ..args.process.invocation(args.command.clone(), &args.name)
+        ..args.process.invocation(args.command.clone(), &args.name, &found.about.process)
     };
-    let start = Start { invocation, user: args.process.user.clone(), setting: None };
+    let user = args.process.user(&found.about.process);
+    let start = Start { invocation, user, setting: None };
     let mut guest = Guest;
     let relay = Relay::new(OwnedFd::from(connection).into(), streams, &mut guest);
     Ok(match relay.run(start, args.process.takes_terminal(), signals)? {

@@ -15,6 +15,7 @@ use crate::trace::boot::{Phase, Recorder};
 mod boot;
 mod doctor;
 mod exec;
+mod image;
 mod instances;
 mod interface;
 mod network;
@@ -37,6 +38,8 @@ pub const FAILED: u8 = 125;
 #[command(after_help = "\
 Examples:
   duplex run ./rootfs echo hello                run a command in a VM of its own
+  duplex image import debian.tar debian:12      unpack an image, then
+  duplex run debian:12                          run it
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
   duplex doctor                                 what this host can do, and what would mend the rest
@@ -60,6 +63,7 @@ enum Command {
     Exec(exec::Args),
     Ps(instances::PsArgs),
     Stop(instances::StopArgs),
+    Image(image::Args),
     Doctor(doctor::Args),
     Network(network::Args),
     Testbed(testbed::Args),
@@ -99,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Ps(args) => instances::ps(&args),
         Command::Stop(args) => instances::stop(&args),
+        Command::Image(args) => image::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),

@@ -4,12 +4,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::session::protocol::{Invocation, StreamKind};
 use crate::terminal::WindowSize;
+use crate::workload::Process;
 
 /// Where programs are, unless said otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,12 +26,13 @@ pub(super) struct ProcessArgs {
         value_parser = OsStringValueParser::new().try_map(Variable::try_from)
     )]
     env: Vec<Variable>,
-    /// The directory to run it in, made if missing
-    #[arg(long, short, value_name = "DIR", default_value = "/")]
-    workdir: PathBuf,
-    /// The user, and group, to run it as: names that the image knows, or numbers [default: root]
+    /// The directory to run it in, made if missing [default: what the image says, else /]
+    #[arg(long, short, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// The user, and group, to run it as: names that the image knows, or numbers [default: what the
+    /// image says, else root]
     #[arg(long, short, value_name = "USER[:GROUP]")]
-    pub(super) user: Option<String>,
+    user: Option<String>,
     /// Pass standard input on
     #[arg(long, short)]
     pub(super) interactive: bool,
@@ -56,12 +58,25 @@ impl ProcessArgs {
         self.tty && self.interactive
     }
 
-    /// What is to be executed on the host of this name. The streams are those of whoever carries it out.
-    pub(super) fn invocation(&self, argv: Vec<OsString>, hostname: &str) -> Invocation {
+    /// Who runs it; none is root.
+    pub(super) fn user(&self, image: &Process) -> Option<String> {
+        let of_image = || (!image.user.is_empty()).then(|| image.user.clone());
+        self.user.clone().or_else(of_image)
+    }
+
+    /// What is to be executed on the host of this name, where the image does not say otherwise. The
+    /// streams are those of whoever carries it out.
+    pub(super) fn invocation(
+        &self,
+        argv: Vec<OsString>,
+        hostname: &str,
+        image: &Process,
+    ) -> Invocation {
+        let of_image = || Path::new("/").join(&image.working_dir);
         Invocation {
             argv,
-            env: environment(&self.env, hostname, self.tty),
-            cwd: self.workdir.clone(),
+            env: environment(&self.env, hostname, self.tty, image),
+            cwd: self.workdir.clone().unwrap_or_else(of_image),
             streams: [StreamKind::Closed; 3],
             window: WindowSize::default(),
         }
@@ -69,7 +84,10 @@ impl ProcessArgs {
 
     /// They as arguments that read back as they, wherever that is.
     pub(super) fn to_arguments(&self) -> Vec<OsString> {
-        let mut arguments = vec!["--workdir".into(), self.workdir.clone().into()];
+        let mut arguments = Vec::new();
+        if let Some(directory) = &self.workdir {
+            arguments.extend(["--workdir".into(), directory.into()]);
+        }
         for variable in &self.env {
             arguments.extend(["--env".into(), variable.to_argument()]);
         }
@@ -125,16 +143,22 @@ impl Variable {
     }
 }
 
-/// The whole environment. Like in docker, a `NAME` alone that the caller does not have is left out.
+/// The whole environment: the usual, what the image says in its place, and what the caller does. Like
+/// in docker, a `NAME` alone that the caller does not have is left out.
 fn environment(
     variables: &[Variable],
     hostname: &str,
     terminal: bool,
+    image: &Process,
 ) -> Vec<(OsString, OsString)> {
     let mut all: Vec<(OsString, OsString)> =
         vec![("PATH".into(), PATH.into()), ("HOSTNAME".into(), hostname.into())];
     if terminal {
         all.push(("TERM".into(), "xterm".into()));
+    }
+    for (name, value) in image.variables() {
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
     }
     for Variable { name, value } in variables {
         all.retain(|(known, _)| known != name);
@@ -157,10 +181,32 @@ mod tests {
     fn the_last_one_counts() {
         let given = ["A=1", "PATH=/bin", "A=2=3", "EMPTY=", "DUPLEX_NOT_THERE"];
         let given: Vec<_> = given.iter().map(|text| variable(text).unwrap()).collect();
-        let all = environment(&given, "guest", false);
-        let expected = [("HOSTNAME", "guest"), ("PATH", "/bin"), ("A", "2=3"), ("EMPTY", "")];
+        let image = Process { env: vec!["A=0".into(), "IMAGE=1".into()], ..Process::default() };
+        let all = environment(&given, "guest", false, &image);
+        let expected =
+            [("HOSTNAME", "guest"), ("IMAGE", "1"), ("PATH", "/bin"), ("A", "2=3"), ("EMPTY", "")];
         assert_eq!(all, expected.map(|(name, value)| (name.into(), value.into())));
-        assert!(environment(&[], "guest", true).contains(&("TERM".into(), "xterm".into())));
+        let all = environment(&[], "guest", true, &Process::default());
+        assert!(all.contains(&("TERM".into(), "xterm".into())));
+    }
+
+    #[test]
+    fn what_the_caller_says_comes_before_what_the_image_says() {
+        let image = Process { user: "ann".into(), working_dir: "srv".into(), ..Process::default() };
+        let mut args = ProcessArgs {
+            env: Vec::new(),
+            workdir: None,
+            user: None,
+            interactive: false,
+            tty: false,
+        };
+        let of = |args: &ProcessArgs, image: &Process| {
+            (args.invocation(Vec::new(), "guest", image).cwd, args.user(image))
+        };
+        assert_eq!(of(&args, &image), ("/srv".into(), Some("ann".into())));
+        assert_eq!(of(&args, &Process::default()), ("/".into(), None));
+        (args.workdir, args.user) = (Some("/tmp".into()), Some("0".into()));
+        assert_eq!(of(&args, &image), ("/tmp".into(), Some("0".into())));
     }
 
     #[test]

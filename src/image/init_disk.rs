@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, ext4, unreadable};
+use super::disk::{Error, unreadable};
+use super::ext4;
 use crate::guest_images::{
     Cache, DebianKernel, Digest, Initramfs, Progress, Recipe, Series, debian_kernel,
     find_tuned_kernel, loaded_part, own_program,

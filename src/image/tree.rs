@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Error, unreadable};
+use super::disk::{Error, unreadable};
 
 /// How deep directories may lie in each other.
 const DEPTH: usize = 512;

@@ -8,6 +8,7 @@ mod common;
 mod ends;
 mod harness;
 mod leftovers;
+mod limits;
 mod namespaces;
 mod root;
 mod streams;

@@ -7,45 +7,29 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::order::ContainerOrder;
-use super::{Args, about, limits};
+use super::order::{ContainerOrder, Subject};
+use super::{Args, limits};
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Volume, Wanted};
 use crate::init::{Message, Start};
-use crate::instances::{Half, Instance};
+use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::protocol::Ending;
 use crate::workload;
 
 /// Decides everything. What a container cannot have is refused.
-pub(super) fn decide(args: &Args) -> Result<ContainerOrder, Box<dyn Error>> {
+pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
-    let (about, argv) = about(args, Half::Container)?;
-    let image = directory(&args.image).map_err(|reason| {
-        format!(
-            "image {}: {reason}; name a directory with a root file system",
-            args.image.display()
-        )
-    })?;
     let wanted = Wanted {
-        image,
-        hostname: about.name.clone(),
+        image: subject.image.clone(),
+        hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
         read_only: args.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
     };
-    let invocation = args.process.invocation(argv, &about.name);
-    Ok(ContainerOrder {
-        about,
-        plan: Plan::new(&wanted),
-        limits: args.limits.read()?,
-        start: Start { invocation, user: args.process.user.clone(), setting: None },
-        input: args.process.interactive,
-        terminal: args.process.tty,
-        detached: args.detach,
-    })
+    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -80,23 +64,23 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 
 /// Runs the container until its command ends; returns the exit status.
 pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
-    let instance = Instance::claim(&order.about)?;
+    let instance = Instance::claim(&order.subject.about)?;
     let room = instance.room()?;
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let group = limits::group(&instance, &order.about.name, &order.limits)?;
+    let group = limits::group(&instance, &order.subject.about.name, &order.limits)?;
     let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
     drop((theirs, door));
-    let mut streams = CallersStreams::take_for(order.input, order.terminal)?;
-    if order.detached {
+    let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
+    if order.subject.detached {
         streams.discard();
     }
-    let mut start = order.start.clone();
+    let mut start = order.subject.start.clone();
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
-    let mut user = Within { container: &container, detached: order.detached };
-    let on_terminal = order.terminal && order.input;
+    let mut user = Within { container: &container, detached: order.subject.detached };
+    let on_terminal = order.subject.terminal && order.subject.input;
     let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut user).run(
         start,
         on_terminal,

@@ -25,7 +25,7 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
         BufReader::new(stdout).read_line(&mut line)?;
     }
     if line == "started\n" {
-        writeln!(std::io::stdout(), "{}", order.name())?;
+        writeln!(std::io::stdout(), "{}", order.subject().about.name)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut said = String::new();

@@ -44,7 +44,7 @@ const RECEIVE_BUFFERS: u16 = 64;
 /// Runs the guest until its command ends; returns the exit status.
 pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     let recorder = Arc::new(recorder);
-    let instance = Instance::claim(&order.about)?;
+    let instance = Instance::claim(&order.subject.about)?;
     // Before any thread is started: the signals stay blocked in all of them.
     let signals = Signals::take()?;
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
@@ -60,16 +60,16 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let machine = Machine::build(device, &plan, order.cpus, devices, output, recorder.clone())?;
     let machine = Background::start(machine, recorder.clone())?;
     let mut guest = Guest { machine: &machine, recorder: &recorder, order, killed: 0 };
-    let mut streams = CallersStreams::take_for(order.input, order.terminal)?;
-    if order.detached {
+    let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
+    if order.subject.detached {
         streams.discard();
     }
-    let mut start = order.start.clone();
+    let mut start = order.subject.start.clone();
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
     let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut guest).run(
         start,
-        order.terminal && order.input,
+        order.subject.terminal && order.subject.input,
         signals,
     );
     let killed = guest.killed;
@@ -144,7 +144,7 @@ impl User for Guest<'_> {
 
     fn started(&mut self) {
         self.recorder.reached(Phase::CommandStarted);
-        if self.order.detached {
+        if self.order.subject.detached {
             // Whoever waits for it has a pipe there.
             let _ = writeln!(io::stdout(), "started");
         }

@@ -26,23 +26,25 @@ pub(in crate::cli) fn session_among_guests(command: Vec<OsString>) -> Result<Ses
 
 /// Runs the guest; returns its command's exit status.
 pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
-    if order.detached && !stays()? {
+    if order.subject.detached && !stays()? {
         return Err(
             "-d: a guest in the testbed ends with the testbed, and none is there to stay: \
                     start one with `duplex testbed start`"
                 .into(),
         );
     }
-    let instance = Instance::claim(&order.about)?;
+    let instance = Instance::claim(&order.subject.about)?;
     // Nobody is answered here; but whoever connects learns which process this is.
     let _listener = UnixListener::bind(instance.socket())?;
     let mut there = order.clone();
-    there.about.testbed = false;
+    there.subject.about.testbed = false;
+    // It is, here.
+    there.subject.leased = None;
     let path = instance.file("order");
     std::fs::write(&path, serde_json::to_vec(&there)?)?;
     let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];
     let mut session = session_among_guests(command.into())?;
-    session.reads_input = order.input;
+    session.reads_input = order.subject.input;
     session.inputs =
         vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];
     session.writable.extend(order.layer.clone());

@@ -8,6 +8,7 @@ mod layer;
 mod limits;
 mod nets;
 mod order;
+mod vm;
 mod volumes;
 
 use std::error::Error;
@@ -22,20 +23,15 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::session_among_guests;
 use self::limits::LimitArgs;
-use self::order::{Order, VmOrder};
+use self::order::{Order, Subject};
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
-use super::timing::Unit;
-use super::{interface, say};
-use crate::guest_images::Cache;
-use crate::host;
-use crate::image::{self, Init, run_kernel};
-use crate::init::{Layer, Setting, Start};
+use crate::image::{self, Lease, StoredImage};
+use crate::init::Start;
 use crate::instances::{About, Half, random_name};
 use crate::isolate::capabilities::CapabilityChoice;
 use crate::trace::boot::Recorder;
-use crate::vm::memory;
-use crate::workload::{AddressedNet, Cpus, MemorySize, Volume};
+use crate::workload::{AddressedNet, Volume};
 
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
@@ -57,6 +53,7 @@ Examples:
   duplex run -v .:/src:ro -v ./out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run --net user ./rootfs wget http://example.com/
+  duplex run debian:12                          an image that `duplex image import` has made
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it, and
   duplex stop web
@@ -129,10 +126,15 @@ pub(super) struct Args {
     /// run to about 1 %. Implies --timing. Not with -d, -i, -t, --keep or -v
     #[arg(long, group = "measured", conflicts_with_all = ["interactive", "tty", "keep", "volume"])]
     count_instructions: bool,
-    /// The image: a directory with a root file system
+    /// What is executed instead of the image's entry point, with COMMAND as its arguments; empty for
+    /// no entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
+    /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
-    image: PathBuf,
-    /// The command and its arguments [default: /bin/sh]
+    image: OsString,
+    /// The command and its arguments, in the place of the image's [default: what the image says,
+    /// else /bin/sh]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -147,15 +149,16 @@ pub(super) struct OrderArgs {
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     args.process.check()?;
+    let (subject, _lease) = subject(args)?;
     let order = if args.container {
-        let order = container::decide(args)?;
+        let order = container::decide(args, subject)?;
         if args.explain {
             write!(io::stdout(), "{}", order.plan)?;
             return Ok(ExitCode::SUCCESS);
         }
         Order::Container(Box::new(order))
     } else {
-        Order::Vm(Box::new(decide(args)?))
+        Order::Vm(Box::new(vm::decide(args, subject)?))
     };
     if args.detach {
         return detach::run(&order);
@@ -171,105 +174,53 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
     } else {
         json = std::fs::read(&args.path)?;
     }
-    carry_out(&serde_json::from_slice(&json)?, recorder)
+    let order: Order = serde_json::from_slice(&json)?;
+    let _lease = order.subject().leased.as_deref().map(Lease::take).transpose()?;
+    carry_out(&order, recorder)
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     match order {
         Order::Container(order) => container::run(order),
-        Order::Vm(order) if order.about.testbed => in_testbed::run(order),
+        Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),
         Order::Vm(order) => here::run(order, recorder),
     }
 }
 
-/// What both halves are found by and run.
-fn about(args: &Args, half: Half) -> Result<(About, Vec<OsString>), Box<dyn Error>> {
+/// What is to run, whatever the half. An image of the store stays as long as the lease.
+fn subject(args: &Args) -> Result<(Subject, Option<Lease>), Box<dyn Error>> {
+    let image = image::resolve(&args.image)?;
+    let lease = image.stored.as_ref().map(StoredImage::lease).transpose()?;
+    let process = image.process();
     let name = args.name.clone().map_or_else(random_name, Ok)?;
-    let mut argv = args.command.clone();
+    let mut argv = process.command(args.entrypoint.as_ref(), &args.command);
     if argv.is_empty() {
         argv.push(SHELL.into());
     }
     let about = About {
-        name,
-        half,
-        image: std::path::absolute(&args.image)?,
+        name: name.clone(),
+        half: if args.container { Half::Container } else { Half::Vm },
+        image: match &image.stored {
+            Some(stored) => stored.config.name.as_str().into(),
+            None => image.root.clone(),
+        },
+        process: process.clone(),
         command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         testbed: false,
         started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    Ok((about, argv))
-}
-
-/// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
-/// starts.
-fn decide(args: &Args) -> Result<VmOrder, Box<dyn Error>> {
-    refuse(args)?;
-    let cpus = args.limits.cpus.as_deref().map_or(Ok(Cpus::default()), str::parse)?;
-    let memory = args.limits.memory.as_deref().map_or(Ok(MemorySize::default()), str::parse)?;
-    memory::check(memory, host::physical_address_bits())?;
-    let cache = Cache::open()?;
-    let (volumes, seen) = volumes::decide(&args.volume)?;
-    let disk = image::disk(&cache, &args.image)?;
-    let layer = args.keep.as_deref().map(layer::file).transpose()?;
-    let kernel = run_kernel(&cache, !volumes.is_empty())?;
-    if matches!(kernel.init, Init::Initramfs(_)) {
-        say(
-            "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
-             longer",
-        );
-    }
-    let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.nets)?;
-    if let (Some(reason), Some(net)) = (&reason, nets.first()) {
-        // Without one the guest would ask for an address, which nobody there has to give.
-        let address = "ip addr add 10.9.8.1/24 dev tap0; ";
-        let command = "duplex run --net tap=tap0,ip=10.9.8.2/24";
-        return Err(interface::none_in_testbed(net, reason, address, command).into());
-    }
-    if let Some(reason) = &reason {
-        say(format_args!("running in the testbed ({reason})"));
-    }
-    let (mut about, argv) = about(args, Half::Vm)?;
-    about.testbed = reason.is_some();
-    let name = about.name.clone();
-    let invocation = args.process.invocation(argv, &name);
-    let setting = Setting {
-        hostname: name,
-        layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
-        volumes: seen,
-        network,
-    };
-    Ok(VmOrder {
+    let invocation = args.process.invocation(argv, &name, &process);
+    let user = args.process.user(&process);
+    let subject = Subject {
         about,
-        kernel: kernel.elf,
-        init: kernel.init,
-        disk,
-        layer,
-        volumes,
-        nets,
-        cpus,
-        memory,
-        start: Start { invocation, user: args.process.user.clone(), setting: Some(setting) },
+        image: image.root,
+        leased: image.stored.map(|stored| stored.directory().to_owned()),
+        start: Start { invocation, user, setting: None },
         input: args.process.interactive,
         terminal: args.process.tty,
         detached: args.detach,
-        timing: args.timing || args.count_instructions,
-        unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
-        json: args.json,
-    })
-}
-
-/// What a VM cannot have.
-fn refuse(args: &Args) -> Result<(), &'static str> {
-    let asked = [
-        (args.explain, "--explain: it tells about containers: add --container"),
-        (args.read_only, "--read-only: only containers can have it: add --container"),
-        (
-            !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
-            "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
-        ),
-    ];
-    asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
+    };
+    Ok((subject, lease))
 }
 
 /// A name that is good for a host, a file and a person.

@@ -23,39 +23,51 @@ pub(super) enum Order {
 }
 
 impl Order {
-    /// What others find it by.
-    pub(super) fn name(&self) -> &str {
+    /// What it is about.
+    pub(super) fn subject(&self) -> &Subject {
         match self {
-            Order::Vm(order) => &order.about.name,
-            Order::Container(order) => &order.about.name,
+            Order::Vm(order) => &order.subject,
+            Order::Container(order) => &order.subject,
         }
     }
 }
 
-/// A container and the command in it.
+/// What is the same in both halves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct ContainerOrder {
+pub(super) struct Subject {
     /// What others find it by.
     pub(super) about: About,
-    /// The way to it.
-    pub(super) plan: container::Plan,
-    /// What it may use.
-    pub(super) limits: Limits,
+    /// The directory with the root file system.
+    pub(super) image: PathBuf,
+    /// The image of the store that is to be leased while it runs.
+    pub(super) leased: Option<PathBuf>,
     /// What its PID 1 is told.
     pub(super) start: Start,
     /// Whether the command reads this process's standard input.
     pub(super) input: bool,
     /// Whether it has a terminal.
     pub(super) terminal: bool,
-    /// As of a [`VmOrder`].
+    /// Whether it runs on its own: its output is for nobody, and that it was started is said by a
+    /// line on standard output.
     pub(super) detached: bool,
+}
+
+/// A container and the command in it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ContainerOrder {
+    /// What both halves have.
+    pub(super) subject: Subject,
+    /// The way to it.
+    pub(super) plan: container::Plan,
+    /// What it may use.
+    pub(super) limits: Limits,
 }
 
 /// A guest and the command in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct VmOrder {
-    /// What others find it by.
-    pub(super) about: About,
+    /// What both halves have.
+    pub(super) subject: Subject,
     /// The kernel, an ELF.
     pub(super) kernel: PathBuf,
     /// Its init.
@@ -72,15 +84,6 @@ pub(super) struct VmOrder {
     pub(super) cpus: Cpus,
     /// How much memory.
     pub(super) memory: MemorySize,
-    /// What init is told.
-    pub(super) start: Start,
-    /// Whether the command reads this process's standard input.
-    pub(super) input: bool,
-    /// Whether it has a terminal.
-    pub(super) terminal: bool,
-    /// Whether it runs on its own: its output is for nobody, and that it was started is said by a
-    /// line on standard output.
-    pub(super) detached: bool,
     /// Whether to say where the time went.
     pub(super) timing: bool,
     /// What time is measured in.

@@ -3,6 +3,7 @@
 mod ends;
 mod lasting;
 mod networks;
+mod stored;
 mod streams;
 mod terminal;
 mod volumes;

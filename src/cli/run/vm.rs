@@ -1,0 +1,79 @@
+//! Decides what a VM is to be.
+
+use std::error::Error;
+
+use super::order::{Subject, VmOrder};
+use super::{Args, layer, nets, volumes};
+use crate::cli::timing::Unit;
+use crate::cli::{interface, say};
+use crate::guest_images::Cache;
+use crate::host;
+use crate::image::{self, Init, run_kernel};
+use crate::init::{Layer, Setting};
+use crate::vm::memory;
+use crate::workload::{Cpus, MemorySize};
+
+/// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
+/// starts.
+pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<dyn Error>> {
+    refuse(args)?;
+    let cpus = args.limits.cpus.as_deref().map_or(Ok(Cpus::default()), str::parse)?;
+    let size = args.limits.memory.as_deref().map_or(Ok(MemorySize::default()), str::parse)?;
+    memory::check(size, host::physical_address_bits())?;
+    let cache = Cache::open()?;
+    let (volumes, seen) = volumes::decide(&args.volume)?;
+    let disk = image::disk(&cache, &subject.image)?;
+    let layer = args.keep.as_deref().map(layer::file).transpose()?;
+    let kernel = run_kernel(&cache, !volumes.is_empty())?;
+    if matches!(kernel.init, Init::Initramfs(_)) {
+        say(
+            "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
+             longer",
+        );
+    }
+    let reason = args.testbed.reason(args.count_instructions);
+    let (nets, network) = nets::decide(&args.nets)?;
+    if let (Some(reason), Some(net)) = (&reason, nets.first()) {
+        // Without one the guest would ask for an address, which nobody there has to give.
+        let address = "ip addr add 10.9.8.1/24 dev tap0; ";
+        let command = "duplex run --net tap=tap0,ip=10.9.8.2/24";
+        return Err(interface::none_in_testbed(net, reason, address, command).into());
+    }
+    if let Some(reason) = &reason {
+        say(format_args!("running in the testbed ({reason})"));
+    }
+    subject.about.testbed = reason.is_some();
+    subject.start.setting = Some(Setting {
+        hostname: subject.about.name.clone(),
+        layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
+        volumes: seen,
+        network,
+    });
+    Ok(VmOrder {
+        subject,
+        kernel: kernel.elf,
+        init: kernel.init,
+        disk,
+        layer,
+        volumes,
+        nets,
+        cpus,
+        memory: size,
+        timing: args.timing || args.count_instructions,
+        unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
+        json: args.json,
+    })
+}
+
+/// What a VM cannot have.
+fn refuse(args: &Args) -> Result<(), &'static str> {
+    let asked = [
+        (args.explain, "--explain: it tells about containers: add --container"),
+        (args.read_only, "--read-only: only containers can have it: add --container"),
+        (
+            !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
+            "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
+        ),
+    ];
+    asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
+}
