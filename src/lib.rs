@@ -22,8 +22,8 @@
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
 //! | `file_server` | virtiofsd: directories of this host, for machines |
-//! | `init` | PID 1 of the VM half, and the agent of `run` in the guest |
-//! | `instances` | guests that run, for other processes to find |
+//! | `init` | PID 1 of instances, and the agent of `run` in them |
+//! | `instances` | what runs in either half, for other processes to find |
 //! | `image` | root file systems: imported, stored, and as disks that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `container` | the shared-kernel half: namespaces, layered root, PID 1 |

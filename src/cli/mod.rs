@@ -59,7 +59,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Boot(boot::Args),
-    Run(run::Args),
+    Run(Box<run::Args>),
     Exec(exec::Args),
     Ps(instances::PsArgs),
     Stop(instances::StopArgs),
