@@ -123,6 +123,7 @@ impl<'a> Furnishing<'a> {
             }
             Step::Loopback => isolate::bring_loopback_up(),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
+            Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),
             Step::OwnClock => start_clock().step("start a clock of its own"),
             Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
             Step::Capabilities(granted) => {

@@ -93,7 +93,13 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         Users::Range => Step::BecomeRoot,
         Users::Caller => Step::MapCaller,
     };
-    let mut steps = vec![Step::EnterGroups, Step::OwnClock, become_root, Step::SeparateMounts];
+    let mut steps = vec![
+        Step::EnterGroups,
+        Step::AllSignals,
+        Step::OwnClock,
+        become_root,
+        Step::SeparateMounts,
+    ];
     if users == Users::Caller {
         steps.push(Step::LayImage);
     }

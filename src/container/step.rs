@@ -44,6 +44,8 @@ pub(super) enum Step {
     Loopback,
     /// Forbids writing to the root.
     ReadOnlyRoot,
+    /// Forgets which signals the caller ignores.
+    AllSignals,
     /// Starts the clock of uptimes anew.
     OwnClock,
     /// Leaves the caller's keys behind.
@@ -83,6 +85,7 @@ impl Step {
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
             Self::ReadOnlyRoot => "asked for",
+            Self::AllSignals => "a signal does to the command what it does everywhere",
             Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
             Self::OwnKeyring => "the caller's keys stay out of reach (session-keyring(7))",
             Self::Capabilities(_) => {
@@ -118,6 +121,7 @@ impl fmt::Display for Step {
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::Loopback => write!(f, "start the loopback interface"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Self::AllSignals => write!(f, "let all signals do what they do by default"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
             Self::OwnKeyring => write!(f, "join a new session keyring"),
             Self::Capabilities(granted) => write!(f, "keep the capabilities {granted}"),

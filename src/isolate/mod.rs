@@ -6,6 +6,7 @@
 pub mod apparmor;
 pub mod capabilities;
 pub mod cgroups;
+pub(crate) mod dispositions;
 mod file_system;
 mod fork;
 pub mod hardening;

@@ -2,8 +2,8 @@
 
 use nix::sys::signal::Signal;
 
+use crate::common::containers::{among, command, end_of, has_containers, shell};
 use crate::common::process::Process;
-use crate::harness::{among, command, end_of, has_containers, shell};
 
 #[test]
 fn the_status_is_the_commands() {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::common::containers::{
+    among, command, end_of, has_containers, runtime_directory, said, shell,
+};
 use crate::common::process::Process;
 use crate::common::soak;
-use crate::harness::{among, command, end_of, has_containers, runtime_directory, said, shell};
 
 /// The places of instances.
 fn places() -> Vec<String> {

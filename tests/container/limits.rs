@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::common::containers::{end_of, has_containers, shell};
 use crate::common::process::Process;
 use crate::common::say;
-use crate::harness::{end_of, has_containers, shell};
 
 /// The groups of an instance, wherever they are.
 fn groups(name: &str) -> Vec<PathBuf> {
@@ -94,6 +94,6 @@ fn groups_are_gone_with_the_instance() {
     assert!(!groups(name).is_empty());
     process.kill();
     // It is found dead by the next one.
-    end_of(crate::harness::among(&["ps"]));
+    end_of(crate::common::containers::among(&["ps"]));
     assert_eq!(groups(name), Vec::<PathBuf>::new());
 }

@@ -6,7 +6,6 @@
 mod common;
 
 mod ends;
-mod harness;
 mod leftovers;
 mod limits;
 mod namespaces;

@@ -4,8 +4,8 @@ use std::fs;
 
 use nix::unistd::Pid;
 
+use crate::common::containers::{has_containers, said, shell};
 use crate::common::process::Process;
-use crate::harness::{has_containers, said, shell};
 
 const NAMESPACES: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
@@ -87,7 +87,7 @@ fn no_path_leads_to_the_host() {
          ls -l /proc/1/exe 2>&1 | grep -c duplex; ls /proc/1/fd 2>&1; tr '\\0' ' ' < /proc/1/cmdline; \
          echo; ls /proc/self/fd | wc -l; cut -d' ' -f5 /proc/self/mountinfo | head -1"
     );
-    let output = crate::harness::end_of(shell(&[], &script));
+    let output = crate::common::containers::end_of(shell(&[], &script));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "/", "{text}");

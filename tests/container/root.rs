@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 
+use crate::common::containers::{end_of, has_containers, said, shell};
 use crate::common::{image, text};
-use crate::harness::{end_of, has_containers, said, shell};
 
 #[test]
 fn the_root_can_be_written_to_and_the_image_stays_as_it_is() {
@@ -82,7 +82,7 @@ fn links_in_an_image_lead_nowhere_else() {
     symlink(outside.path(), image.path().join("data")).unwrap();
     let up = format!("../../../../../..{}", text(outside.path()));
     symlink(&up, image.path().join("proc")).unwrap();
-    let mut command = crate::harness::among(&["run", "--container"]);
+    let mut command = crate::common::containers::among(&["run", "--container"]);
     command.args(["-v", &format!("{}:/data", text(here.path()))]).arg(image.path());
     command.args(["/bin/busybox", "true"]);
     end_of(command);

@@ -3,9 +3,9 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use crate::common::containers::{command, end_of, has_containers, said, shell};
 use crate::common::process::Process;
 use crate::common::soak;
-use crate::harness::{command, end_of, has_containers, said, shell};
 
 #[test]
 fn output_and_errors_stay_apart() {

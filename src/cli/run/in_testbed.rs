@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
-use super::order::VmOrder;
+use super::order::{Order, VmOrder};
 use crate::cli::timing::{self, Unit};
 use crate::cli::{say, session};
 use crate::instances::Instance;
@@ -41,7 +41,7 @@ pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
     // It is, here.
     there.subject.leased = None;
     let path = instance.file("order");
-    std::fs::write(&path, serde_json::to_vec(&there)?)?;
+    std::fs::write(&path, serde_json::to_vec(&Order::Vm(Box::new(there)))?)?;
     let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];
     let mut session = session_among_guests(command.into())?;
     session.reads_input = order.subject.input;

@@ -1,6 +1,7 @@
 //! `duplex run`: a command in a guest of its own, seen by whoever calls it.
 
 mod ends;
+mod halves;
 mod lasting;
 mod networks;
 mod stored;

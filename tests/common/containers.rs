@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-use crate::common::process::Process;
-use crate::common::{DUPLEX, duplex, empty_directory, image, say};
+use super::process::Process;
+use super::{DUPLEX, duplex, empty_directory, image, say};
 
 /// Where the instances of these tests are, and nobody else's.
 pub(crate) fn runtime_directory() -> &'static Path {
