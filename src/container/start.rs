@@ -112,8 +112,10 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // To no effect where it has ended.
-        let _ = self.process.kill();
+        // To no effect where it has ended, and been waited for.
+        if self.process.kill().is_ok() {
+            let _ = self.process.wait();
+        }
     }
 }
 

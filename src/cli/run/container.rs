@@ -92,7 +92,6 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
             "the container ran out of memory, and the kernel killed in it: give it more with --memory",
         );
     }
-    group.remove()?;
     Ok(conclude(end).into())
 }
 

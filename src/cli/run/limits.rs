@@ -1,7 +1,9 @@
 //! What an instance may use.
 
 use std::error::Error;
+use std::ops::Deref;
 
+use crate::cli::say;
 use crate::instances::Instance;
 use crate::isolate::cgroups::{Cgroups, Group, Purpose};
 use crate::workload::{
@@ -78,15 +80,35 @@ impl LimitArgs {
     }
 }
 
+/// An instance's control group, removed when this is dropped, with whatever runs in it.
+pub(super) struct OwnGroup(Group);
+
+impl Deref for OwnGroup {
+    type Target = Group;
+
+    fn deref(&self) -> &Group {
+        &self.0
+    }
+}
+
+impl Drop for OwnGroup {
+    fn drop(&mut self) {
+        let removed = self.0.remove().or_else(|_| self.0.kill_all().and_then(|()| self.0.remove()));
+        if let Err(error) = removed {
+            say(error);
+        }
+    }
+}
+
 /// Makes an instance's control group.
 pub(super) fn group(
     instance: &Instance,
     name: &str,
     limits: &Limits,
-) -> Result<Group, Box<dyn Error>> {
+) -> Result<OwnGroup, Box<dyn Error>> {
     let purpose =
         Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices: None };
     let plan = Cgroups::find(PARENT)?.plan(name, &purpose)?;
     instance.remember(plan.group())?;
-    Ok(plan.create()?)
+    Ok(OwnGroup(plan.create()?))
 }
