@@ -1,6 +1,6 @@
 //! Tells builds of the sources apart, and builds the little that is not Rust, with the C compiler driver
-//! that Rust links with anyway, so that the library can embed it: the guest programs in `guest-images/probes`, and a library that is
-//! preloaded into virtiofsd.
+//! that Rust links with anyway, so that the library can embed it: the guest programs in
+//! `guest-images/probes`, and a library that is preloaded into virtiofsd.
 
 use std::env;
 use std::error::Error;
