@@ -262,7 +262,7 @@ impl Found {
         Ok(true)
     }
 
-    /// alone might have come to mean another.
+    /// The process that listens at its socket, held: its number alone might have come to mean another.
     fn process(&self) -> io::Result<OwnedFd> {
         let stream = UnixStream::connect(through(&self.directory, SOCKET))?;
         let peer = getsockopt(&stream, sockopt::PeerCredentials)?;

@@ -86,7 +86,8 @@ pub(super) struct Args {
     rng: bool,
     /// Sockets between guest and host. A program on the host connects to the Unix socket PATH, writes
     /// "CONNECT <port>" and a newline, and reads "OK <its own port>" and a newline; the guest's
-    /// connections to port P of the host (CID 2) lead to the Unix socket PATH_P. N is the guest's address [default: 3]
+    /// connections to port P of the host (CID 2) lead to the Unix socket PATH_P. N is the guest's
+    /// address [default: 3]
     #[arg(
         long,
         value_name = "[cid=N,]path=PATH",

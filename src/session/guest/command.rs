@@ -11,7 +11,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::unistd::{Pid, tcgetpgrp, tcsetpgrp};
 
 use super::identity::Identity;
@@ -226,12 +226,7 @@ fn become_foreground_job(terminal: Option<i32>, closed: &[i32]) -> io::Result<()
         // SAFETY: a plain system call.
         Errno::result(unsafe { libc::tcsetpgrp(terminal, libc::getpid()) })?;
     }
-    // SAFETY: plain system calls; the set lives on the stack and is initialized by sigemptyset.
-    unsafe {
-        let mut none = std::mem::zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-    }
+    SigSet::empty().thread_set_mask()?;
     for number in closed {
         // SAFETY: closes a descriptor of this process that nothing uses before the exec.
         unsafe { libc::close(*number) };

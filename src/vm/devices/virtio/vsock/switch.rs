@@ -358,6 +358,7 @@ impl Switch {
         // A socket that was handed over may be open elsewhere, and would go on to be watched.
         let _ = self.epoll.delete(&connection);
         self.ready.retain(|ready| *ready != slot);
+        // Its descriptor is what a program may be waiting for.
         drop(connection);
         if mem::take(&mut self.is_kept_waiting) {
             self.look_for_more();
