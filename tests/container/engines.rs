@@ -19,7 +19,7 @@ const SCRIPT: &str = "echo $A $PATH; id -u; id -g; pwd; cat /srv/www/page; stat 
 /// What is given in the place of the image's command, and what is printed, with the status.
 const COMMANDS: [(&str, &str, i32); 4] = [
     (SCRIPT, "1 /bin:/opt\n1000\n100\n", 3),
-    ("echo out; echo err >&2; sh -c 'kill -9 $$'", "out\n", 137),
+    ("echo out; echo err >&2; sleep 9 & kill -9 $!; wait $!", "out\n", 137),
     ("nonesuch", "", 127),
     ("echo changed >/srv/www/page; cat /srv/www/page", "changed\n", 0),
 ];
