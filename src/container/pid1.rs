@@ -25,6 +25,7 @@ use crate::isolate::mounting::put;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{self, IdentityMap};
 use crate::isolate::{hardening, provisions};
+use crate::trace::steps::SharedStamps;
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -34,11 +35,22 @@ pub(super) struct Legacy<'a> {
     pub(super) room: &'a Path,
     /// Who has started it, as whom the caller may be mapped.
     pub(super) caller: IdentityMap,
+    /// Where to stamp what is done, in the order of [`Plan::inside`].
+    pub(super) stamps: Option<&'a SharedStamps>,
+}
+
+impl Legacy<'_> {
+    fn done(&self, step: usize) {
+        if let Some(stamps) = self.stamps {
+            stamps.stamp(step);
+        }
+    }
 }
 
 /// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at
 /// which further sessions are asked for, and the entrances to its control groups.
 pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+    legacy.done(0);
     let entrances = kept.split_off(kept.len().min(3));
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
@@ -87,8 +99,10 @@ impl<'a> Furnishing<'a> {
     }
 
     fn furnish(mut self) -> Result<(), Failure> {
-        for step in &self.legacy.plan.steps {
+        self.legacy.done(1);
+        for (number, step) in (2..).zip(&self.legacy.plan.steps) {
             self.take(step)?;
+            self.legacy.done(number);
         }
         Ok(())
     }

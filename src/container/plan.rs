@@ -74,6 +74,13 @@ impl Plan {
         }
     }
 
+    /// What its PID 1 does, in order and in words.
+    pub(crate) fn inside(&self) -> Vec<String> {
+        let before = ["run as PID 1", "be told what to run, and get what was prepared"];
+        let before = before.map(str::to_owned).into_iter();
+        before.chain(self.steps.iter().map(Step::to_string)).collect()
+    }
+
     /// The namespaces that its PID 1 is made in.
     pub(super) fn namespaces() -> Namespaces {
         Namespaces::USER

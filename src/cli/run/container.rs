@@ -10,13 +10,16 @@ use std::process::ExitCode;
 use super::order::{ContainerOrder, Subject};
 use super::{Args, limits};
 use crate::cli::testbed_mode::TestbedMode;
+use crate::cli::timing::{self, Timing, Unit};
 use crate::cli::{FAILED, say};
-use crate::container::{Container, Plan, Volume, Wanted};
+use crate::container::{Container, Plan, Times, Volume, Wanted};
 use crate::init::{Message, Start};
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::protocol::Ending;
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::steps::SharedStamps;
 use crate::workload;
 
 /// Decides everything. What a container cannot have is refused.
@@ -29,7 +32,8 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         read_only: args.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
     };
-    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
+    let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
+    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()?, timing })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -39,8 +43,8 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--keep: a container's changes cannot be kept: mount a directory with -v",
         ),
         (
-            args.timing || args.count_instructions,
-            "--timing and --count-instructions: they tell about a VM's start",
+            args.count_instructions,
+            "--count-instructions: it tells about a VM's start; --timing has a container's",
         ),
         (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
@@ -63,14 +67,29 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 }
 
 /// Runs the container until its command ends; returns the exit status.
-pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn run(order: &ContainerOrder, recorder: &Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(timing) = order.timing else {
+        return carry_out(order, Times { outside: recorder, inside: None });
+    };
+    let steps = order.plan.inside();
+    let stamps = SharedStamps::new(steps.len())?;
+    let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
+    recorder.reached(Phase::Removed);
+    timing::print_steps(recorder, &steps, &stamps, timing)?;
+    Ok(status)
+}
+
+fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
+    let recorder = times.outside;
     let instance = Instance::claim(&order.subject.about)?;
     let room = instance.room()?;
+    recorder.reached(Phase::Claimed);
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
     let group = limits::group(&instance, &order.subject.about.name, &order.limits)?;
-    let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
+    recorder.reached(Phase::GroupMade);
+    let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
     let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
     if order.subject.detached {
@@ -79,14 +98,16 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
     let mut start = order.subject.start.clone();
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
-    let mut user = Within { container: &container, detached: order.subject.detached };
+    let mut user = Within { container: &container, recorder, detached: order.subject.detached };
     let on_terminal = order.subject.terminal && order.subject.input;
     let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut user).run(
         start,
         on_terminal,
         signals,
     )?;
+    recorder.reached(Phase::End);
     container.wait()?;
+    recorder.reached(Phase::Gone);
     if group.oom_kills().is_some_and(|kills| kills > 0) {
         say(
             "the container ran out of memory, and the kernel killed in it: give it more with --memory",
@@ -98,6 +119,7 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
 /// The container that a session is in.
 struct Within<'a> {
     container: &'a Container,
+    recorder: &'a Recorder,
     detached: bool,
 }
 
@@ -110,10 +132,15 @@ impl User for Within<'_> {
     }
 
     fn started(&mut self) {
+        self.recorder.reached(Phase::CommandStarted);
         if self.detached {
             // Whoever waits for it has a pipe there.
             let _ = writeln!(io::stdout(), "started");
         }
+    }
+
+    fn wrote(&mut self) {
+        self.recorder.reached(Phase::FirstOutput);
     }
 
     fn message(&mut self, _message: Message) -> io::Result<()> {
