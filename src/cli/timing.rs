@@ -21,6 +21,9 @@ pub(super) enum Unit {
     Instructions,
 }
 
+/// The most letters of a step in a table.
+const WIDEST: usize = 64;
+
 /// How to say where the time went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Timing {
@@ -139,7 +142,9 @@ pub(super) fn print_steps(
         *before = at;
         let nothing = String::new();
         let [duplex, pid1] = if is_inside { [nothing, took] } else { [took, nothing] };
-        rows.add_row([what.to_owned(), milliseconds(at), duplex, pid1]);
+        // Some steps tell all that they do.
+        let what = what.chars().take(WIDEST).collect();
+        rows.add_row([what, milliseconds(at), duplex, pid1]);
     }
     align_numbers(&mut rows);
     report(format_args!("\n{}\n", rows.trim_fmt()));

@@ -4,6 +4,7 @@
 pub(crate) mod containers;
 pub(crate) mod image;
 pub(crate) mod kept;
+pub(crate) mod management;
 pub(crate) mod process;
 pub(crate) mod terminal;
 pub(crate) mod testbed;

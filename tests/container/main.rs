@@ -9,6 +9,7 @@ mod ends;
 mod escapes;
 mod leftovers;
 mod limits;
+mod management;
 mod namespaces;
 mod root;
 mod streams;

@@ -1,26 +1,26 @@
 //! Runs a command in a container.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::attend::{Conclusion, attend};
 use super::order::{ContainerOrder, Subject};
 use super::{Args, limits};
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
-use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Times, Volume, Wanted};
-use crate::init::{Message, Start};
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
-use crate::session::host::{CallersStreams, End, Relay, Signals, User};
-use crate::session::protocol::Ending;
+use crate::session::host::Signals;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
 use crate::workload;
+
+const STARVED: &str =
+    "the container ran out of memory, and the kernel killed in it: give it more with --memory";
 
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
@@ -32,8 +32,10 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         read_only: args.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
     };
+    let plan = Plan::new(&wanted);
     let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
-    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()?, timing })
+    let cgroup_parent = args.limits.parent();
+    Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -80,90 +82,24 @@ pub(super) fn run(order: &ContainerOrder, recorder: &Recorder) -> Result<ExitCod
 }
 
 fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
-    let recorder = times.outside;
-    let instance = Instance::claim(&order.subject.about)?;
+    let (subject, recorder) = (&order.subject, times.outside);
+    let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
     recorder.reached(Phase::Claimed);
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let group = limits::group(&instance, &order.subject.about.name, &order.limits)?;
+    let group = limits::group(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
-    if order.subject.detached {
-        streams.discard();
-    }
-    let mut start = order.subject.start.clone();
-    start.invocation.streams = streams.kinds();
-    start.invocation.window = streams.window();
-    let mut user = Within { container: &container, recorder, detached: order.subject.detached };
-    let on_terminal = order.subject.terminal && order.subject.input;
-    let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut user).run(
-        start,
-        on_terminal,
-        signals,
-    )?;
+    let attended = attend(subject, &instance, ours, container.as_fd(), signals, Some(recorder))?;
     recorder.reached(Phase::End);
     container.wait()?;
     recorder.reached(Phase::Gone);
-    if group.oom_kills().is_some_and(|kills| kills > 0) {
-        say(
-            "the container ran out of memory, and the kernel killed in it: give it more with --memory",
-        );
-    }
-    Ok(conclude(end).into())
-}
-
-/// The container that a session is in.
-struct Within<'a> {
-    container: &'a Container,
-    recorder: &'a Recorder,
-    detached: bool,
-}
-
-impl User for Within<'_> {
-    type Start = Start;
-    type Message = Message;
-
-    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.container.as_fd())
-    }
-
-    fn started(&mut self) {
-        self.recorder.reached(Phase::CommandStarted);
-        if self.detached {
-            // Whoever waits for it has a pipe there.
-            let _ = writeln!(io::stdout(), "started");
-        }
-    }
-
-    fn wrote(&mut self) {
-        self.recorder.reached(Phase::FirstOutput);
-    }
-
-    fn message(&mut self, _message: Message) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn data(&mut self, _data: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the container sent data that belong to nothing"))
-    }
-}
-
-/// Says what must be said about an end; returns the exit status.
-fn conclude(end: End) -> u8 {
-    match end {
-        End::Ended(ending) => ending.exit_status(),
-        End::NotStarted { reason, kind } => {
-            say(reason);
-            kind.exit_status()
-        }
-        End::Interrupted(number) => Ending::Killed(number).exit_status(),
-        End::Lost => {
-            say("the container ended before its command");
-            FAILED
-        }
-    }
+    let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
+    let usage = subject.about.remains.then(|| group.usage());
+    drop(group);
+    let lost = || "the container ended before its command".to_owned();
+    Ok(Conclusion::new(attended.end, starved, lost).tell(instance, usage)?.into())
 }

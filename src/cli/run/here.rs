@@ -1,21 +1,19 @@
 //! Runs a guest on this host's KVM.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::attend::{Conclusion, attend};
 use super::order::VmOrder;
 use super::volumes;
-use crate::cli::{FAILED, interface, say, timing};
+use crate::cli::{interface, timing};
 use crate::image::Init;
-use crate::init::{Message, SESSION_PORT, Start};
+use crate::init::SESSION_PORT;
 use crate::instances::Instance;
-use crate::session::host::{CallersStreams, End, Relay, Signals, User};
-use crate::session::protocol::Ending;
+use crate::session::host::Signals;
 use crate::trace::boot::{Phase, Recorder};
 use crate::vm::background::{Background, KeptOutput};
 use crate::vm::boot::kernel::Kernel;
@@ -59,23 +57,14 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let device = Path::new(kvm::DEVICE);
     let machine = Machine::build(device, &plan, order.cpus, devices, output, recorder.clone())?;
     let machine = Background::start(machine, recorder.clone())?;
-    let mut guest = Guest { machine: &machine, recorder: &recorder, order, killed: 0 };
-    let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
-    if order.subject.detached {
-        streams.discard();
-    }
-    let mut start = order.subject.start.clone();
-    start.invocation.streams = streams.kinds();
-    start.invocation.window = streams.window();
-    let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut guest).run(
-        start,
-        order.subject.terminal && order.subject.input,
-        signals,
-    );
-    let killed = guest.killed;
+    let subject = &order.subject;
+    let attended =
+        attend(subject, &instance, ours, machine.ended(), signals, Some(recorder.as_ref()));
     let outcome = machine.stop()?;
-    let status = conclude(end?, killed, &outcome, console);
-    drop(instance);
+    let attended = attended?;
+    let starved = (attended.killed > 0).then(|| starved(attended.killed));
+    let lost = || lost(&outcome, console);
+    let status = Conclusion::new(attended.end, starved, lost).tell(instance, None)?;
     if order.timing {
         timing::print(&recorder, &outcome, order.unit, order.json)?;
     }
@@ -125,76 +114,18 @@ fn devices(
     Ok(devices)
 }
 
-/// The guest that a session is in.
-struct Guest<'a> {
-    machine: &'a Background,
-    recorder: &'a Recorder,
-    order: &'a VmOrder,
-    /// How many processes its kernel killed for want of memory.
-    killed: u64,
+fn starved(killed: u64) -> String {
+    let what = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
+    format!("the guest ran out of memory, and its kernel killed {what}: give it more with --memory")
 }
 
-impl User for Guest<'_> {
-    type Start = Start;
-    type Message = Message;
-
-    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.machine.ended())
-    }
-
-    fn started(&mut self) {
-        self.recorder.reached(Phase::CommandStarted);
-        if self.order.subject.detached {
-            // Whoever waits for it has a pipe there.
-            let _ = writeln!(io::stdout(), "started");
-        }
-    }
-
-    fn wrote(&mut self) {
-        self.recorder.reached(Phase::FirstOutput);
-    }
-
-    fn message(&mut self, Message::OutOfMemory { killed }: Message) -> io::Result<()> {
-        self.killed = killed;
-        Ok(())
-    }
-
-    fn data(&mut self, _data: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the guest sent data that belong to nothing"))
-    }
-}
-
-/// Says what must be said about an end; returns the exit status.
-fn conclude(end: End, killed: u64, outcome: &Outcome, console: KeptOutput) -> u8 {
-    match end {
-        End::Ended(ending) => {
-            if killed > 0 {
-                say(format_args!(
-                    "the guest ran out of memory, and its kernel killed {}: give it more with --memory",
-                    if killed == 1 {
-                        "a process".to_owned()
-                    } else {
-                        format!("{killed} processes")
-                    }
-                ));
-            }
-            ending.exit_status()
-        }
-        End::NotStarted { reason, kind } => {
-            say(reason);
-            kind.exit_status()
-        }
-        End::Interrupted(number) => Ending::Killed(number).exit_status(),
-        End::Lost => {
-            let how = match &outcome.end {
-                // That is how a guest's kernel gives up.
-                GuestEnd::Reset | GuestEnd::TripleFault(_) => "its kernel could not go on".into(),
-                other => other.to_string(),
-            };
-            let lines = console.last_lines();
-            let separator = if lines.is_empty() { "" } else { ". Its last words:\n" };
-            say(format_args!("the guest ended before its command: {how}{separator}{lines}"));
-            FAILED
-        }
-    }
+fn lost(outcome: &Outcome, console: KeptOutput) -> String {
+    let how = match &outcome.end {
+        // That is how a guest's kernel gives up.
+        GuestEnd::Reset | GuestEnd::TripleFault(_) => "its kernel could not go on".into(),
+        other => other.to_string(),
+    };
+    let lines = console.last_lines();
+    let separator = if lines.is_empty() { "" } else { ". Its last words:\n" };
+    format!("the guest ended before its command: {how}{separator}{lines}")
 }

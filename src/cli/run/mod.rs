@@ -1,5 +1,6 @@
 //! `duplex run`: one command in a guest of its own.
 
+mod attend;
 mod container;
 mod detach;
 mod here;
@@ -16,7 +17,6 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -28,7 +28,7 @@ use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
-use crate::instances::{About, Half, random_name};
+use crate::instances::{About, Half, now, random_name};
 use crate::isolate::capabilities::CapabilityChoice;
 use crate::trace::boot::{Phase, Recorder};
 use crate::workload::{AddressedNet, Volume};
@@ -55,8 +55,9 @@ Examples:
   duplex run --net user ./rootfs wget http://example.com/
   duplex run debian:12                          an image that `duplex image import` has made
   duplex run -d --name web ./rootfs server      on its own, then
-  duplex exec web ps                            a second command in it, and
-  duplex stop web
+  duplex exec web ps                            a second command in it,
+  duplex logs web                               what it has written, and
+  duplex stop web && duplex rm web
 
 Exit status: the command's; 128+n when signal n ended it; 125 when duplex failed, 126 when the
 command cannot be executed, 127 when it is not found.")]
@@ -90,10 +91,12 @@ pub(super) struct Args {
     /// packets a second, each way); offload=on|off|rx|tx. Can be given again
     #[arg(long = "net", value_name = "none|user|tap=NAME[,OPTION]…")]
     nets: Vec<AddressedNet>,
-    /// Leave it running, and print its name. Not with -i, -t, --timing or --count-instructions
+    /// Leave it running, and print its name: `duplex logs`, `exec`, `stop` and others find it by that,
+    /// and `duplex rm` removes what remains of it. Not with -i, -t, --timing or --count-instructions
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
     detach: bool,
-    /// Remove it when it has ended: always the case
+    /// With --detach: remove its log and its end, too, when it has ended. Without --detach nothing
+    /// remains anyway
     #[arg(long)]
     rm: bool,
     /// With --container: give its root a capability, such as NET_ADMIN, or ALL. Can be given again
@@ -208,7 +211,8 @@ fn subject(args: &Args) -> Result<(Subject, Option<Lease>), Box<dyn Error>> {
         process: process.clone(),
         command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         testbed: false,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        remains: args.detach && !args.rm,
+        started: now(),
     };
     let invocation = args.process.invocation(argv, &name, &process);
     let user = args.process.user(&process);

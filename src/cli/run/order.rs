@@ -61,6 +61,8 @@ pub(super) struct ContainerOrder {
     pub(super) plan: container::Plan,
     /// What it may use.
     pub(super) limits: Limits,
+    /// The control group that its own is made in.
+    pub(super) cgroup_parent: String,
     /// How to say where the time went, if at all.
     pub(super) timing: Option<Timing>,
 }

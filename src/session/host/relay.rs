@@ -38,8 +38,8 @@ pub(crate) trait User {
     /// The command has been started.
     fn started(&mut self) {}
 
-    /// The command has written to standard output, or to its terminal.
-    fn wrote(&mut self) {}
+    /// The command has written this; what it wrote to its terminal counts as standard output.
+    fn wrote(&mut self, _output: Output, _data: &[u8]) {}
 
     /// The other side has sent a message. It may be in hostile hands.
     fn message(&mut self, message: Self::Message) -> io::Result<()>;
@@ -243,17 +243,15 @@ impl<'a, U: User> Relay<'a, U> {
         signals: &Signals,
         raw: &mut Option<RawMode>,
     ) -> io::Result<()> {
-        let sink = match frame.stream {
-            Stream::Stdout => &mut self.streams.stdout,
-            Stream::Stderr => &mut self.streams.stderr,
-            Stream::Terminal => &mut self.streams.terminal,
+        let (output, sink) = match frame.stream {
+            Stream::Stdout => (Output::Stdout, &mut self.streams.stdout),
+            Stream::Stderr => (Output::Stderr, &mut self.streams.stderr),
+            Stream::Terminal => (Output::Stdout, &mut self.streams.terminal),
             Stream::Control => return self.obey_message(&frame.payload, signals, raw),
             Stream::Stdin => return Err(io::Error::other("the other side sent us input")),
             Stream::Own => return self.user.data(&frame.payload),
         };
-        if frame.stream != Stream::Stderr {
-            self.user.wrote();
-        }
+        self.user.wrote(output, &frame.payload);
         if let Some(sink) = sink {
             sink.outbox.push(&frame.payload);
         }
