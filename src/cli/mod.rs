@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::file_server;
 use crate::init;
@@ -65,6 +65,8 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+// Most of the options belong to commands that are not called.
+#[command(defer = true)]
 enum Command {
     Boot(boot::Args),
     Run(Box<run::Args>),
@@ -102,7 +104,7 @@ pub fn main() -> ExitCode {
     if nix::unistd::getpid().as_raw() == 1 && std::env::args_os().nth(1) == Some(INIT.into()) {
         return init::main();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // --help and --version come this way too, and are no failure.
@@ -141,6 +143,16 @@ pub fn main() -> ExitCode {
             FAILED.into()
         }
     }
+}
+
+/// Parses the command line, with the options of the command that is called alone; and with all where that
+/// fails, for messages and help tell about them.
+fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().or_else(|_| {
+        let mut whole = Cli::command();
+        whole.build();
+        Cli::from_arg_matches(&whole.try_get_matches()?)
+    })
 }
 
 fn start_logging(verbose: bool) {

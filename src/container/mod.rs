@@ -13,4 +13,4 @@ mod start;
 mod step;
 
 pub(crate) use plan::{Plan, Volume, Wanted};
-pub(crate) use start::Container;
+pub(crate) use start::{Container, Times};

@@ -25,6 +25,7 @@ use crate::isolate::mounting::put;
 use crate::isolate::seccomp::Filter;
 use crate::isolate::{self, IdentityMap};
 use crate::isolate::{hardening, provisions};
+use crate::trace::steps::SharedStamps;
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -34,19 +35,31 @@ pub(super) struct Legacy<'a> {
     pub(super) room: &'a Path,
     /// Who has started it, as whom the caller may be mapped.
     pub(super) caller: IdentityMap,
+    /// Where to stamp what is done, in the order of [`Plan::inside`].
+    pub(super) stamps: Option<&'a SharedStamps>,
+}
+
+impl Legacy<'_> {
+    fn done(&self, step: usize) {
+        if let Some(stamps) = self.stamps {
+            stamps.stamp(step);
+        }
+    }
 }
 
 /// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at
 /// which further sessions are asked for, and the entrances to its control groups.
 pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+    legacy.done(0);
     let entrances = kept.split_off(kept.len().min(3));
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    let furnish = |_| Furnishing::new(legacy, &provisions.into(), entrances)?.furnish();
+    // While duplex still prepares: what the command is to be is only needed afterwards.
+    let furnished = Furnishing::new(legacy, provisions.into(), entrances).and_then(|f| f.furnish());
     let filter = Filter::new(legacy.plan.capabilities);
     let wall = Arc::new(move || Ok(filter.install()?));
-    match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
+    match init::serve(channel.into(), Door::at(door, wall), |_| furnished, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
         Err(_) => FAILED,
@@ -60,6 +73,8 @@ const FAILED: u8 = 125;
 struct Furnishing<'a> {
     legacy: &'a Legacy<'a>,
     entrances: Vec<OwnedFd>,
+    /// Where what is prepared outside comes from.
+    provisions: UnixStream,
     /// The layered image, once there is one.
     root: Option<OwnedFd>,
     /// Trees of the host, in the order of the plan's volumes.
@@ -71,24 +86,21 @@ struct Furnishing<'a> {
 }
 
 impl<'a> Furnishing<'a> {
-    /// Waits until what is done outside is done.
     fn new(
         legacy: &'a Legacy<'a>,
-        from: &UnixStream,
+        provisions: UnixStream,
         entrances: Vec<OwnedFd>,
     ) -> Result<Self, Failure> {
-        let mut volumes = provisions::receive(from).step("get what was prepared outside")?;
-        let expected = legacy.plan.volumes.len();
-        // A root that was laid outside comes first.
-        let root = (volumes.len() > expected).then(|| volumes.remove(0));
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
-        Ok(Self { legacy, entrances, root, volumes, host, room })
+        let (root, volumes) = (None, Vec::new());
+        Ok(Self { legacy, entrances, provisions, root, volumes, host, room })
     }
 
     fn furnish(mut self) -> Result<(), Failure> {
-        for step in &self.legacy.plan.steps {
+        for (number, step) in (1..).zip(&self.legacy.plan.steps) {
             self.take(step)?;
+            self.legacy.done(number);
         }
         Ok(())
     }
@@ -96,6 +108,7 @@ impl<'a> Furnishing<'a> {
     fn take(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
             Step::EnterGroups => self.enter_groups().step("enter the control groups"),
+            Step::Await => self.get_provisions().step("get what was prepared outside"),
             Step::BecomeRoot => become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
@@ -142,6 +155,15 @@ impl<'a> Furnishing<'a> {
             File::from(entrance).write_all(b"0")?;
         }
         Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?)
+    }
+
+    fn get_provisions(&mut self) -> io::Result<()> {
+        self.volumes = provisions::receive(&self.provisions)?;
+        // A root that was laid outside comes first.
+        if self.volumes.len() > self.legacy.plan.volumes.len() {
+            self.root = Some(self.volumes.remove(0));
+        }
+        Ok(())
     }
 
     fn enter_root(&mut self) -> io::Result<()> {
@@ -213,11 +235,13 @@ fn make_directory(path: &str) -> Result<(), Failure> {
 
 /// Whatever is mounted below it stays as it is.
 fn make_read_only(path: &str) -> io::Result<()> {
-    match isolate::bind(Path::new(path), Path::new(path)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => remount_read_only(path),
-    }
+    let path = Path::new(path);
+    let tree = match isolate::clone_tree(None, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    isolate::make_read_only(&tree)?;
+    isolate::attach(tree, path)
 }
 
 fn remount_read_only(path: &str) -> io::Result<()> {

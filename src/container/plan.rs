@@ -74,6 +74,12 @@ impl Plan {
         }
     }
 
+    /// What its PID 1 does, in order and in words.
+    pub(crate) fn inside(&self) -> Vec<String> {
+        let begin = ["run as PID 1".to_owned()];
+        begin.into_iter().chain(self.steps.iter().map(Step::to_string)).collect()
+    }
+
     /// The namespaces that its PID 1 is made in.
     pub(super) fn namespaces() -> Namespaces {
         Namespaces::USER
@@ -85,7 +91,7 @@ impl Plan {
     }
 }
 
-/// The order matters: a process that has changed its user can no longer write to its own files in /proc
+/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that has changed its user can no longer write to its own files in /proc
 /// (PR_SET_DUMPABLE), where the clock is set; new mounts of proc and sysfs are allowed in a user namespace only while the
 /// host's are still in sight, mount_namespaces(7); whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
@@ -97,8 +103,10 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         Step::EnterGroups,
         Step::AllSignals,
         Step::OwnClock,
-        become_root,
         Step::SeparateMounts,
+        Step::Loopback,
+        Step::Await,
+        become_root,
     ];
     if users == Users::Caller {
         steps.push(Step::LayImage);
@@ -112,7 +120,6 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
     steps.push(Step::HostName(wanted.hostname.clone()));
-    steps.push(Step::Loopback);
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
     }

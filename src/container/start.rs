@@ -17,6 +17,8 @@ use super::plan::{Plan, USERS, Users, Volume};
 use crate::failure::{Failure, Step as _};
 use crate::isolate::cgroups::{self, Group};
 use crate::isolate::{self, Attributes, IdentityMap, Process, fork, map_range, provisions};
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::steps::SharedStamps;
 
 /// The users of containers begin above those of this host: 65,536 each, chosen by a number that no two
 /// processes have at a time.
@@ -36,6 +38,15 @@ pub(crate) enum Error {
     Step(#[from] Failure),
 }
 
+/// Where the times of a start are recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a> {
+    /// duplex's own.
+    pub(crate) outside: &'a Recorder,
+    /// Those of its PID 1, in the order of [`Plan::inside`], if anybody wants to know.
+    pub(crate) inside: Option<&'a SharedStamps>,
+}
+
 /// A container that starts or runs.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -44,7 +55,7 @@ pub(crate) struct Container {
 
 impl Container {
     /// Starts it in `group`. The session in it is at the other end of `channel`; further ones are asked
-    /// for at `door`. `room` is an empty directory. To be called while this process has a single thread.
+    /// for at `door`. `room` is an empty directory. Times are recorded by `times`. To be called while this process has a single thread.
     ///
     /// # Errors
     /// The kernel's, with the step.
@@ -54,11 +65,12 @@ impl Container {
         channel: &UnixStream,
         door: &UnixListener,
         room: &Path,
+        times: Times<'_>,
     ) -> Result<Container, Error> {
         channel.set_nonblocking(true).step("prepare the session")?;
         door.set_nonblocking(true).step("prepare for further sessions")?;
         let (ours, theirs) = UnixStream::pair().step("make a socket")?;
-        let legacy = Legacy { plan, room, caller: IdentityMap::of_caller() };
+        let legacy = Legacy { plan, room, caller: IdentityMap::of_caller(), stamps: times.inside };
         let entrances = group.entrances()?;
         let mut kept = vec![channel.as_fd(), theirs.as_fd(), door.as_fd()];
         kept.extend(entrances.iter().map(AsFd::as_fd));
@@ -68,8 +80,10 @@ impl Container {
             fork(Plan::namespaces(), unified.as_ref(), &kept, |kept| pid1::live(kept, &legacy))
         }
         .map_err(Error::Namespaces)?;
+        times.outside.reached(Phase::Cloned);
         let container = Container { process };
         container.provide(plan, &ours, room)?;
+        times.outside.reached(Phase::Provided);
         Ok(container)
     }
 

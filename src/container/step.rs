@@ -12,6 +12,8 @@ use crate::isolate::capabilities::Capabilities;
 pub(super) enum Step {
     /// Enters the control groups of version 1, and makes its groups the root of those it sees.
     EnterGroups,
+    /// Waits for what is prepared outside.
+    Await,
     /// Takes the ids of user and group 0.
     BecomeRoot,
     /// Maps the caller to user and group 0.
@@ -65,6 +67,7 @@ impl Step {
             Self::EnterGroups => {
                 "what it uses is counted and limited; others' groups are out of sight"
             }
+            Self::Await => "only root of the host may map users and open the host's directories",
             Self::BecomeRoot => "until then it is a user that the namespace does not know",
             Self::MapCaller => "an unmapped user can make no file",
             Self::SeparateMounts => "no mount made here shows up on the host",
@@ -103,6 +106,7 @@ impl fmt::Display for Step {
             Self::EnterGroups => {
                 write!(f, "enter the groups of version 1, and a cgroup namespace")
             }
+            Self::Await => write!(f, "wait for users, image and volumes"),
             Self::BecomeRoot => write!(f, "become user 0 inside"),
             Self::MapCaller => write!(f, "map the caller to user 0 inside"),
             Self::SeparateMounts => write!(f, "make all mounts private"),

@@ -1,4 +1,4 @@
-//! The phases of a boot, each stamped once, from any thread, without a lock.
+//! The phases of a start, each stamped once, from any thread, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +12,16 @@ use serde::Serialize;
 pub enum Phase {
     /// `main` was entered; before that, the host kernel's execve and the program's own start.
     Main,
+    /// What to do was decided: the command line, and the image that it names.
+    Decided,
+    /// A container has its place in the state directory.
+    Claimed,
+    /// Its control group was made.
+    GroupMade,
+    /// Its PID 1 was made.
+    Cloned,
+    /// PID 1 was given its users, the layered image and volumes.
+    Provided,
     /// Kernel and initrd were opened, recognised, checked and placed.
     Planned,
     /// KVM was opened and the VM made.
@@ -32,14 +42,23 @@ pub enum Phase {
     CommandStarted,
     /// The command wrote something.
     FirstOutput,
-    /// The guest ended.
+    /// The guest ended, or the command in a container did.
     End,
+    /// Nothing of a container runs any more.
+    Gone,
+    /// Nothing is left of it.
+    Removed,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 12] = [
+    pub const ALL: [Phase; 19] = [
         Phase::Main,
+        Phase::Decided,
+        Phase::Claimed,
+        Phase::GroupMade,
+        Phase::Cloned,
+        Phase::Provided,
         Phase::Planned,
         Phase::VmCreated,
         Phase::Memory,
@@ -51,12 +70,19 @@ impl Phase {
         Phase::CommandStarted,
         Phase::FirstOutput,
         Phase::End,
+        Phase::Gone,
+        Phase::Removed,
     ];
 
     /// The phase for a person.
     pub fn describe(self) -> &'static str {
         match self {
             Phase::Main => "process started",
+            Phase::Decided => "command line parsed, image found",
+            Phase::Claimed => "place in the state directory taken",
+            Phase::GroupMade => "control group made",
+            Phase::Cloned => "PID 1 made",
+            Phase::Provided => "users, image and volumes provided",
             Phase::Planned => "kernel and initrd checked",
             Phase::VmCreated => "KVM and VM made",
             Phase::Memory => "memory reserved",
@@ -68,6 +94,8 @@ impl Phase {
             Phase::CommandStarted => "command started",
             Phase::FirstOutput => "command's first output",
             Phase::End => "end",
+            Phase::Gone => "nothing of it runs",
+            Phase::Removed => "nothing is left of it",
         }
     }
 }
@@ -87,12 +115,12 @@ impl Recorder {
     /// CPU time that it has used so far is how long ago that was.
     pub fn since_exec() -> Recorder {
         let used = nanoseconds(ClockId::CLOCK_PROCESS_CPUTIME_ID);
-        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(used))
+        Recorder::starting_at(monotonic().saturating_sub(used))
     }
 
     /// A recorder whose zero is now.
     pub fn start_now() -> Recorder {
-        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC))
+        Recorder::starting_at(monotonic())
     }
 
     fn starting_at(start: u64) -> Recorder {
@@ -105,7 +133,7 @@ impl Recorder {
         // Plain loads keep the clock out of hot paths once the phase is stamped. The stamps are
         // independent of all other data: no ordering is needed.
         if stamp.load(Ordering::Relaxed) == 0 {
-            let now = nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(self.start) + 1;
+            let now = monotonic().saturating_sub(self.start) + 1;
             let _ = stamp.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
@@ -115,6 +143,16 @@ impl Recorder {
         let stamp = self.stamps[phase as usize].load(Ordering::Relaxed);
         stamp.checked_sub(1).map(Duration::from_nanos)
     }
+
+    /// How long after the start of the process a time of the monotonic clock was.
+    pub fn since_start(&self, time: u64) -> Duration {
+        Duration::from_nanos(time.saturating_sub(self.start))
+    }
+}
+
+/// The monotonic clock, in nanoseconds.
+pub(super) fn monotonic() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {

@@ -10,10 +10,13 @@ use super::attend::{Conclusion, attend};
 use super::order::{ContainerOrder, Subject};
 use super::{Args, limits};
 use crate::cli::testbed_mode::TestbedMode;
-use crate::container::{Container, Plan, Volume, Wanted};
+use crate::cli::timing::{self, Timing, Unit};
+use crate::container::{Container, Plan, Times, Volume, Wanted};
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
 use crate::session::host::Signals;
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::steps::SharedStamps;
 use crate::workload;
 
 const STARVED: &str =
@@ -29,7 +32,10 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         read_only: args.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
     };
-    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
+    let plan = Plan::new(&wanted);
+    let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
+    let cgroup_parent = args.limits.parent();
+    Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -39,8 +45,8 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--keep: a container's changes cannot be kept: mount a directory with -v",
         ),
         (
-            args.timing || args.count_instructions,
-            "--timing and --count-instructions: they tell about a VM's start",
+            args.count_instructions,
+            "--count-instructions: it tells about a VM's start; --timing has a container's",
         ),
         (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
@@ -63,18 +69,34 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 }
 
 /// Runs the container until its command ends; returns the exit status.
-pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
-    let subject = &order.subject;
+pub(super) fn run(order: &ContainerOrder, recorder: &Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(timing) = order.timing else {
+        return carry_out(order, Times { outside: recorder, inside: None });
+    };
+    let steps = order.plan.inside();
+    let stamps = SharedStamps::new(steps.len())?;
+    let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
+    recorder.reached(Phase::Removed);
+    timing::print_steps(recorder, &steps, &stamps, timing)?;
+    Ok(status)
+}
+
+fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
+    let (subject, recorder) = (&order.subject, times.outside);
     let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
+    recorder.reached(Phase::Claimed);
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let group = limits::group(&instance, &subject.about.name, &order.limits)?;
-    let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
+    let group = limits::group(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
+    recorder.reached(Phase::GroupMade);
+    let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let attended = attend(subject, &instance, ours, container.as_fd(), signals, None)?;
+    let attended = attend(subject, &instance, ours, container.as_fd(), signals, Some(recorder))?;
+    recorder.reached(Phase::End);
     container.wait()?;
+    recorder.reached(Phase::Gone);
     let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);

@@ -10,9 +10,6 @@ use crate::workload::{
     Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, LimitError, Limits, MemoryLimit,
 };
 
-/// The group above those of all instances.
-const PARENT: &str = "duplex";
-
 /// How many tasks there may be, unless said otherwise: many more than most programs have, and far too
 /// few to keep others from starting any.
 const TASKS: u64 = 4096;
@@ -56,9 +53,23 @@ pub(super) struct LimitArgs {
     /// Write operations a second on a block device
     #[arg(long, value_name = "PATH:RATE", value_parser = DeviceRate::of_operations)]
     device_write_iops: Vec<DeviceRate>,
+    /// With --container: the control group that its own is made in, beside that of duplex; made if
+    /// missing, and never removed. Its limits are for all in it together
+    #[arg(long, value_name = "NAME")]
+    cgroup_parent: Option<String>,
 }
 
 impl LimitArgs {
+    /// The group above that of the instance.
+    pub(super) fn parent(&self) -> String {
+        self.cgroup_parent.clone().unwrap_or_else(|| Cgroups::NAME.to_owned())
+    }
+
+    /// Whether another group than duplex's own was asked for.
+    pub(super) fn has_parent(&self) -> bool {
+        self.cgroup_parent.is_some()
+    }
+
     /// What a control group is to limit.
     pub(super) fn read(&self) -> Result<Limits, LimitError> {
         let limits = Limits {
@@ -100,15 +111,16 @@ impl Drop for OwnGroup {
     }
 }
 
-/// Makes an instance's control group.
+/// Makes an instance's control group, in that of this name.
 pub(super) fn group(
     instance: &Instance,
     name: &str,
     limits: &Limits,
+    parent: &str,
 ) -> Result<OwnGroup, Box<dyn Error>> {
     let purpose =
         Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices: None };
-    let plan = Cgroups::find(PARENT)?.plan(name, &purpose)?;
+    let plan = Cgroups::find(parent)?.plan(name, &purpose)?;
     instance.remember(plan.group())?;
     Ok(OwnGroup(plan.create()?))
 }

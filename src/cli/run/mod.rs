@@ -30,7 +30,7 @@ use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
 use crate::instances::{About, Half, now, random_name};
 use crate::isolate::capabilities::CapabilityChoice;
-use crate::trace::boot::Recorder;
+use crate::trace::boot::{Phase, Recorder};
 use crate::workload::{AddressedNet, Volume};
 
 /// What runs where the image's user did not say.
@@ -154,6 +154,7 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn E
     args.process.check()?;
     let (subject, _lease) = subject(args)?;
     let order = if args.container {
+        recorder.reached(Phase::Decided);
         let order = container::decide(args, subject)?;
         if args.explain {
             write!(io::stdout(), "{}", order.plan)?;
@@ -184,7 +185,7 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     match order {
-        Order::Container(order) => container::run(order),
+        Order::Container(order) => container::run(order, &recorder),
         Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),
         Order::Vm(order) => here::run(order, recorder),
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::volumes::Volume;
-use crate::cli::timing::Unit;
+use crate::cli::timing::{Timing, Unit};
 use crate::container;
 use crate::image::Init;
 use crate::init::Start;
@@ -61,6 +61,10 @@ pub(super) struct ContainerOrder {
     pub(super) plan: container::Plan,
     /// What it may use.
     pub(super) limits: Limits,
+    /// The control group that its own is made in.
+    pub(super) cgroup_parent: String,
+    /// How to say where the time went, if at all.
+    pub(super) timing: Option<Timing>,
 }
 
 /// A guest and the command in it.

@@ -69,6 +69,10 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
+        (
+            args.limits.has_parent(),
+            "--cgroup-parent: a VM has no control group yet: add --container, or leave it away",
+        ),
         (args.read_only, "--read-only: only containers can have it: add --container"),
         (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),

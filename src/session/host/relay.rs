@@ -83,6 +83,7 @@ pub(crate) struct Relay<'a, U> {
     /// Whether the command has been started.
     started: bool,
     end: Option<End>,
+    buffer: Box<[u8]>,
 }
 
 impl<'a, U: User> Relay<'a, U> {
@@ -96,6 +97,7 @@ impl<'a, U: User> Relay<'a, U> {
             credit: 0,
             started: false,
             end: None,
+            buffer: wire::buffer(),
         }
     }
 
@@ -214,10 +216,9 @@ impl<'a, U: User> Relay<'a, U> {
 
     /// Takes what the other side has said; `false` when there is nothing now, or will be no more.
     fn read_port(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<bool> {
-        let mut buffer = [0; DATA_LIMIT];
-        let gone = match self.port.read(&mut buffer) {
+        let gone = match self.port.read(&mut self.buffer) {
             Ok(count) => {
-                self.decoder.feed(&buffer[..count]);
+                self.decoder.feed(&self.buffer[..count]);
                 count == 0
             }
             Err(error) => match error.kind() {
@@ -323,14 +324,13 @@ impl<'a, U: User> Relay<'a, U> {
 
     fn read_input(&mut self) -> io::Result<()> {
         let Some(input) = &mut self.streams.input else { return Ok(()) };
-        let mut buffer = [0; DATA_LIMIT];
-        let limit = buffer.len().min(self.credit);
-        match input.read(&mut buffer[..limit]) {
+        let limit = self.buffer.len().min(self.credit);
+        match input.read(&mut self.buffer[..limit]) {
             Ok(None) => {}
             Ok(Some(count)) if count > 0 => {
                 self.credit -= count;
                 let mut bytes = Vec::new();
-                wire::encode_data(Stream::Stdin, &buffer[..count], &mut bytes);
+                wire::encode_data(Stream::Stdin, &self.buffer[..count], &mut bytes);
                 self.outbox.push(&bytes);
             }
             // The end; or an input that can't be read, such as a terminal that has hung up, which
