@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits};
+use super::{Args, limits, security};
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Volume, Wanted};
@@ -26,8 +26,13 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
-        read_only: args.read_only,
+        read_only: args.mounts.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        tmpfs: args.mounts.tmpfs.clone(),
+        shm_size: args.mounts.shm_size,
+        ulimits: args.limits.ulimits_here()?,
+        oom_score: args.limits.oom_score_adj,
+        apparmor: security::confinement(&args.security_opt)?,
     };
     Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
 }
