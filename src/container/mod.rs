@@ -7,10 +7,12 @@
 
 mod kernel_files;
 mod layers;
+mod network;
 mod pid1;
 mod plan;
 mod start;
 mod step;
 
+pub(crate) use network::{Attachment, Network};
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::Container;

@@ -19,12 +19,13 @@ use super::layers;
 use super::plan::Plan;
 use super::step::Step;
 use crate::failure::{Failure, Step as _};
-use crate::init::{self, Door, names, root};
+use crate::init::{self, Door, Setting, names, network, root};
 use crate::isolate::capabilities::CapabilitySets;
 use crate::isolate::mounting::put;
+use crate::isolate::netlink::Netlink;
 use crate::isolate::seccomp::Filter;
-use crate::isolate::{self, IdentityMap};
-use crate::isolate::{hardening, provisions};
+use crate::isolate::{self, Attributes, IdentityMap};
+use crate::isolate::{hardening, interfaces, provisions, traffic};
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -43,7 +44,10 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    let furnish = |_| Furnishing::new(legacy, &provisions.into(), entrances)?.furnish();
+    let furnish = |setting: Option<Setting>| {
+        let network = setting.map(|setting| setting.network).unwrap_or_default();
+        Furnishing::new(legacy, &provisions.into(), entrances, network)?.furnish()
+    };
     let filter = Filter::new(legacy.plan.capabilities);
     let wall = Arc::new(move || Ok(filter.install()?));
     match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
@@ -68,6 +72,9 @@ struct Furnishing<'a> {
     /// the container's root may not enter it.
     host: File,
     room: File,
+    /// What was decided outside about its interfaces, and what has come of it.
+    network: init::Network,
+    known: network::Known,
 }
 
 impl<'a> Furnishing<'a> {
@@ -76,6 +83,7 @@ impl<'a> Furnishing<'a> {
         legacy: &'a Legacy<'a>,
         from: &UnixStream,
         entrances: Vec<OwnedFd>,
+        network: init::Network,
     ) -> Result<Self, Failure> {
         let mut volumes = provisions::receive(from).step("get what was prepared outside")?;
         let expected = legacy.plan.volumes.len();
@@ -83,7 +91,8 @@ impl<'a> Furnishing<'a> {
         let root = (volumes.len() > expected).then(|| volumes.remove(0));
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
-        Ok(Self { legacy, entrances, root, volumes, host, room })
+        let known = network::Known { address: None, servers: network.servers.clone() };
+        Ok(Self { legacy, entrances, root, volumes, host, room, network, known })
     }
 
     fn furnish(mut self) -> Result<(), Failure> {
@@ -119,9 +128,18 @@ impl<'a> Furnishing<'a> {
             Step::Temporary => root::provide_tmp().step("make /tmp"),
             Step::HostName(name) => {
                 names::set_hostname(name)?;
-                names::set_hosts(name, None)
+                names::set_hosts(name, self.known.address)
             }
             Step::Loopback => isolate::bring_loopback_up(),
+            Step::Interface => {
+                self.known = network::set_up(&self.network, "")?;
+                Ok(())
+            }
+            Step::Rate(rate) => limit_rate(*rate).step("limit the rate of eth0 (tc-tbf)"),
+            Step::Resolver => {
+                names::set_resolver(&self.known.servers, &self.network.search)
+            }
+            Step::HostSysfs => self.show_sysfs().step("show /sys"),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
             Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),
             Step::OwnClock => start_clock().step("start a clock of its own"),
@@ -161,6 +179,15 @@ impl<'a> Furnishing<'a> {
         isolate::attach(tree, Path::new(&target))
     }
 
+    /// The host's, whose root is the working directory.
+    fn show_sysfs(&self) -> io::Result<()> {
+        fs::create_dir_all("/sys")?;
+        let tree = isolate::clone_tree(Some(self.host.as_fd()), Path::new("sys"))?;
+        let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
+        isolate::restrict(&tree, attributes)?;
+        isolate::attach(tree, Path::new("/sys"))
+    }
+
     fn show_volume(&self, number: usize, at: &Path) -> Result<(), Failure> {
         let show = || -> io::Result<()> {
             let tree = self.volumes.get(number).ok_or(Errno::ENOENT)?;
@@ -197,6 +224,10 @@ fn become_root() -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     setresgid(gid, gid, gid)?;
     Ok(setresuid(uid, uid, uid)?)
+}
+
+fn limit_rate(rate: u64) -> io::Result<()> {
+    traffic::limit(&Netlink::open()?, interfaces::find("eth0")?.index, rate)
 }
 
 fn separate_mounts() -> nix::Result<()> {

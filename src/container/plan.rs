@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::kernel_files;
+use super::network::{Attachment, Network};
 use super::step::Step;
 use crate::isolate::capabilities::Capabilities;
 use crate::isolate::seccomp::Summary;
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) read_only: bool,
     /// What its root may do in its namespaces.
     pub(crate) capabilities: Capabilities,
+    /// Where its packets go.
+    pub(crate) network: Network,
 }
 
 /// A directory of the host in a container.
@@ -59,6 +62,7 @@ pub(crate) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the filter on system calls goes by.
     pub(super) capabilities: Capabilities,
+    network: Network,
 }
 
 impl Plan {
@@ -71,17 +75,26 @@ impl Plan {
             volumes: wanted.volumes.clone(),
             steps: steps(wanted, users),
             capabilities: wanted.capabilities,
+            network: wanted.network.clone(),
         }
     }
 
+    /// Where its packets go.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The namespaces that its PID 1 is made in.
-    pub(super) fn namespaces() -> Namespaces {
-        Namespaces::USER
+    pub(super) fn namespaces(&self) -> Namespaces {
+        let always = Namespaces::USER
             | Namespaces::MOUNT
             | Namespaces::PID
-            | Namespaces::NETWORK
             | Namespaces::IPC
-            | Namespaces::UTS
+            | Namespaces::UTS;
+        match self.network.attachment {
+            Attachment::Host => always,
+            _ => always | Namespaces::NETWORK,
+        }
     }
 }
 
@@ -104,15 +117,16 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         steps.push(Step::LayImage);
     }
     steps.push(Step::EnterRoot);
-    steps.extend(kernel_files::mounts());
+    let shares_network = wanted.network.attachment == Attachment::Host;
+    steps.extend(kernel_files::mounts(shares_network));
     for (number, volume) in wanted.volumes.iter().enumerate() {
         steps.push(Step::Volume { number, at: volume.at.clone() });
     }
-    steps.extend(kernel_files::walls());
+    steps.extend(kernel_files::walls(shares_network));
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
+    steps.extend(wanted.network.steps());
     steps.push(Step::HostName(wanted.hostname.clone()));
-    steps.push(Step::Loopback);
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
@@ -124,12 +138,19 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
 impl fmt::Display for Plan {
     /// A numbered line for each step, with its reason below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outside = [
-            (
+        let start = match self.network.attachment {
+            Attachment::Host => (
+                "clone3 into the group, with user, mount, pid, ipc and uts namespaces".to_owned(),
+                "the network is the host's, as asked for; of the rest its PID 1 sees nothing",
+            ),
+            _ => (
                 "clone3 into the group, with user, mount, pid, network, ipc and uts namespaces"
                     .to_owned(),
                 "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
             ),
+        };
+        let outside = [
+            start,
             match self.users {
                 Users::Range => (
                     format!("map users and groups 0 to {} to unused ones of this host", USERS - 1),
@@ -153,7 +174,8 @@ impl fmt::Display for Plan {
             ),
             "what it has no use for is no way into the shared kernel (seccomp(2))",
         );
-        let all = outside.into_iter().chain(inside).chain([command]);
+        let network = self.network.outside();
+        let all = outside.into_iter().chain(network).chain(inside).chain([command]);
         for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;
         }

@@ -13,15 +13,15 @@ const MOST_SERVERS: usize = 3;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// The address of the first interface that has one.
-    pub(super) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
     /// Who is asked for names.
-    pub(super) servers: Vec<Ipv4Addr>,
+    pub(crate) servers: Vec<Ipv4Addr>,
 }
 
 /// Sets the interfaces up, one after the other. The first that has a gateway has the default route.
-pub(super) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure> {
+pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure> {
     let mut known = Known { address: None, servers: network.servers.clone() };
     if network.interfaces.is_empty() {
         return Ok(known);

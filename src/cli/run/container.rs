@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits};
+use super::{Args, limits, network};
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::{FAILED, say};
 use crate::container::{Container, Plan, Volume, Wanted};
@@ -22,12 +22,14 @@ use crate::workload;
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
+    let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
     let wanted = Wanted {
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
         read_only: args.read_only,
-        capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        capabilities,
+        network: network::of_container(&args.network, capabilities)?,
     };
     Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
 }
@@ -42,7 +44,6 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             args.timing || args.count_instructions,
             "--timing and --count-instructions: they tell about a VM's start",
         ),
-        (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
@@ -66,17 +67,21 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
     let instance = Instance::claim(&order.subject.about)?;
     let room = instance.room()?;
+    let reserved = network::reserve(&order.plan.network().published)?;
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
     let group = limits::group(&instance, &order.subject.about.name, &order.limits)?;
     let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
+    let name = &order.subject.about.name;
+    let (held, setting) = network::connect(&container, name, order.plan.network(), reserved)?;
     drop((theirs, door));
     let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
     if order.subject.detached {
         streams.discard();
     }
     let mut start = order.subject.start.clone();
+    start.setting = setting;
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
     let mut user = Within { container: &container, detached: order.subject.detached };
@@ -87,6 +92,7 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
         signals,
     )?;
     container.wait()?;
+    drop(held);
     if group.oom_kills().is_some_and(|kills| kills > 0) {
         say(
             "the container ran out of memory, and the kernel killed in it: give it more with --memory",

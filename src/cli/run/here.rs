@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::order::VmOrder;
-use super::volumes;
+use super::nets::published_by;
+use super::{nets, volumes};
 use crate::cli::{FAILED, interface, say, timing};
 use crate::image::Init;
 use crate::init::{Message, SESSION_PORT, Start};
@@ -32,7 +33,7 @@ use crate::vm::end::End as GuestEnd;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
 use crate::vm::session::Outcome;
-use crate::workload::{Cmdline, Disk};
+use crate::workload::{Cmdline, Disk, Net};
 
 /// The guest's vsock address. Each guest has a device of its own, so that all can have the same.
 const CID: u32 = 3;
@@ -50,7 +51,8 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
     front.offer(SESSION_PORT, theirs)?;
-    let mut devices = devices(order, &front)?;
+    let (_places, nets, network) = nets::connect(order)?;
+    let mut devices = devices(order, &nets, &front)?;
     devices.extend(volumes::devices(&order.volumes, &instance)?);
     let plan = plan(order, devices.len())?;
     recorder.reached(Phase::Planned);
@@ -67,6 +69,9 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let mut start = order.subject.start.clone();
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
+    if let Some(setting) = &mut start.setting {
+        setting.network = network;
+    }
     let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut guest).run(
         start,
         order.subject.terminal && order.subject.input,
@@ -102,6 +107,7 @@ fn plan(order: &VmOrder, devices: usize) -> Result<Plan, Box<dyn Error>> {
 /// to init.
 fn devices(
     order: &VmOrder,
+    nets: &[Net],
     front: &Arc<Front>,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, Box<dyn Error>> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
@@ -115,9 +121,10 @@ fn devices(
         let backing = Backing::open(&disk.path, disk.read_only)?;
         devices.push(Box::new(Block::new(&disk, number, backing)?));
     }
-    for (number, net) in order.nets.iter().enumerate() {
+    for (number, net) in nets.iter().enumerate() {
         let user = UserNetwork::of(number);
-        devices.push(Box::new(interface::build(net, number, Some(&user))?));
+        let published = published_by(order, number);
+        devices.push(Box::new(interface::build(net, number, Some(&user), published)?));
     }
     let thread = Arc::new(EventThread::start("devices")?);
     let vsock = Vsock::new(CID, front.clone(), thread).receive_buffers(RECEIVE_BUFFERS);

@@ -32,7 +32,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         );
     }
     let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.nets)?;
+    let (nets, network) = nets::decide(&args.network)?;
     if let (Some(reason), Some(net)) = (&reason, nets.first()) {
         // Without one the guest would ask for an address, which nobody there has to give.
         let address = "ip addr add 10.9.8.1/24 dev tap0; ";
@@ -57,6 +57,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         layer,
         volumes,
         nets,
+        published: args.network.publish.clone(),
         cpus,
         memory: size,
         timing: args.timing || args.count_instructions,
