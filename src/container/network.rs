@@ -42,7 +42,9 @@ impl Network {
             )),
             Attachment::Bridge(name) => {
                 all.push((
-                    format!("make a pair of interfaces: eth0 in it, and a port on the bridge {name}"),
+                    format!(
+                        "make a pair of interfaces: eth0 in it, and a port on the bridge {name}"
+                    ),
                     "its packets go to the bridge; the pair goes when either end's namespace does",
                 ));
                 all.push((
@@ -53,7 +55,10 @@ impl Network {
         }
         for port in &self.published {
             all.push((
-                format!("lead {} port {} of this host to its port {}", port.protocol, port.host, port.inside),
+                format!(
+                    "lead {} port {} of this host to its port {}",
+                    port.protocol, port.host, port.inside
+                ),
                 "asked for",
             ));
         }

@@ -136,9 +136,7 @@ impl<'a> Furnishing<'a> {
                 Ok(())
             }
             Step::Rate(rate) => limit_rate(*rate).step("limit the rate of eth0 (tc-tbf)"),
-            Step::Resolver => {
-                names::set_resolver(&self.known.servers, &self.network.search)
-            }
+            Step::Resolver => names::set_resolver(&self.known.servers, &self.network.search),
             Step::HostSysfs => self.show_sysfs().step("show /sys"),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
             Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use netlink_packet_route::link::LinkAttribute;
+
 use super::dhcp;
 use super::protocol::{Addressing, Network};
 use crate::failure::{Failure, Step};
@@ -31,7 +33,9 @@ pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
     for (number, addressing) in network.interfaces.iter().enumerate() {
         let name = format!("eth{number}");
         let interface = find(&name).step_with(|| format!("find {name}"))?;
-        bring_up(&netlink, interface.index, Vec::new()).step_with(|| format!("set {name} up"))?;
+        let changes = network.mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
+        bring_up(&netlink, interface.index, changes.into_iter().collect())
+            .step_with(|| format!("set {name} up"))?;
         let (own, gateway) = match *addressing {
             Addressing::None => continue,
             Addressing::Fixed { own, gateway } => (own, gateway),

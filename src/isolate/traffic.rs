@@ -36,10 +36,8 @@ pub(crate) fn limit(netlink: &Netlink, index: u32, bytes_per_second: u64) -> io:
         parent: TcHandle::from(ROOT),
         ..TcHeader::default()
     };
-    message.attributes = vec![
-        TcAttribute::Kind("tbf".into()),
-        TcAttribute::Options(options(bytes_per_second)),
-    ];
+    message.attributes =
+        vec![TcAttribute::Kind("tbf".into()), TcAttribute::Options(options(bytes_per_second))];
     let flags = NLM_F_CREATE | NLM_F_REPLACE;
     netlink.request(RouteNetlinkMessage::NewQueueDiscipline(message), flags)
 }

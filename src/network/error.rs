@@ -50,7 +50,9 @@ pub enum Error {
     )]
     NoAddress(String, Subnet),
     /// A tap's address is an instance's.
-    #[error("network {0}: instance {2} has the address of tap {1}: end it first ('duplex stop {2}')")]
+    #[error(
+        "network {0}: instance {2} has the address of tap {1}: end it first ('duplex stop {2}')"
+    )]
     AddressInUse(String, String, String),
     /// An instance is on it.
     #[error("network {0} is in use: end instance {1} first ('duplex stop {1}'), or give --force")]

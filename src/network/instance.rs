@@ -79,14 +79,20 @@ pub fn join(network: &str, newcomer: &Newcomer<'_>) -> Result<Place, Error> {
     networks.join(network, newcomer)
 }
 
-/// Removes what instances that were killed have left on networks. Where none was ever on any, this is a
-/// single system call.
+/// Removes what instances that were killed have left on networks. Where none is on any, this is a look
+/// into a directory; no program is started unless there is something to remove.
 ///
 /// # Errors
 /// What the kernel said.
 pub fn sweep() -> Result<(), Error> {
-    if nix::unistd::geteuid().is_root() && !port_files()?.is_empty() {
-        Networks::open()?;
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    for port in port_files()? {
+        let free = is_free(&port).map_err(Error::refused(&port, "ask whether a port is in use"))?;
+        if free {
+            return Networks::open().map(drop);
+        }
     }
     Ok(())
 }
@@ -163,7 +169,8 @@ impl Networks {
             if is_there(&port) || is_there(&format!("{network}p{number}")) {
                 continue;
             }
-            let lock = lock(&port).map_err(Error::refused(network, "note that a port is in use"))?;
+            let lock =
+                lock(&port).map_err(Error::refused(network, "note that a port is in use"))?;
             if let Some(lock) = lock {
                 return Ok((port, own, lock));
             }
@@ -182,9 +189,7 @@ impl Networks {
                 self.remove_link(&link)?;
             }
         }
-        let is_theirs = |table: &Table| table.kind.is_of_port() && ports.contains(&table.owner);
-        let tables = nft::all()?;
-        nft::remove(tables.iter().filter(|table| is_theirs(table)))?;
+        nft::remove(ports.iter().flat_map(|port| Table::of_port(port)))?;
         for port in ports {
             let path = Path::new(PORTS).join(port);
             gone(fs::remove_file(path)).map_err(Error::refused(port, "forget a port"))?;
@@ -197,7 +202,8 @@ impl Networks {
         let mut abandoned = Vec::new();
         let mut locks = Vec::new();
         for port in port_files()? {
-            let lock = lock(&port).map_err(Error::refused(&port, "ask whether a port is in use"))?;
+            let lock =
+                lock(&port).map_err(Error::refused(&port, "ask whether a port is in use"))?;
             if let Some(lock) = lock {
                 locks.push(lock);
                 abandoned.push(port);
@@ -249,6 +255,15 @@ fn lock(port: &str) -> io::Result<Option<Flock<File>>> {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// Whether nobody has this port any more. Who joins at this very moment may take another instead.
+fn is_free(port: &str) -> io::Result<bool> {
+    match File::open(Path::new(PORTS).join(port)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+        Ok(file) => Ok(Flock::lock(file, FlockArg::LockSharedNonblock).is_ok()),
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) use guest::of_guest;
 pub use instance::{Inside, Newcomer, Place, join, sweep};
 use links::Interface;
 use nft::Kind;
-pub use reserved::{Reserved, ReserveError, reserve};
+pub use reserved::{ReserveError, Reserved, reserve};
 pub use subnet::{Subnet, SubnetError};
 pub(crate) use user::UserLink;
 
@@ -160,7 +160,7 @@ impl Networks {
             }
         }
         let is_owned = |name: &str| left.iter().any(|link| link.is_marked && link.name == name);
-        nft::remove(nft::all()?.iter().filter(|table| !is_owned(&table.owner)))
+        nft::remove(nft::all()?.into_iter().filter(|table| !is_owned(&table.owner)))
     }
 
     fn remove_link(&self, link: &Interface) -> Result<(), Error> {
@@ -182,7 +182,7 @@ impl Networks {
                 owners.push(port.name);
             }
         }
-        nft::remove(nft::all()?.iter().filter(|table| owners.contains(&table.owner)))?;
+        nft::remove(nft::all()?.into_iter().filter(|table| owners.contains(&table.owner)))?;
         self.remove_link(bridge)
     }
 
@@ -252,7 +252,8 @@ impl Networks {
         let name = &wanted.name;
         let refused = |what| Error::refused(name, what);
         if new {
-            let mac = MacAddress::derived(&host::machine_id(), &NetBackend::Bridge(name.clone()), 0);
+            let mac =
+                MacAddress::derived(&host::machine_id(), &NetBackend::Bridge(name.clone()), 0);
             links::make_bridge(&self.netlink, name, mac).map_err(refused("make the bridge"))?;
         }
         let bridge = self.interfaces()?.into_iter().find(|link| link.name == *name);

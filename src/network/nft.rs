@@ -1,13 +1,14 @@
 //! Rules of the kernel's packet filter, by the program `nft`. Everything is in tables of duplex's own,
 //! which have hooks of their own: the host's rules stay as they are. A table's name says whose it is.
 
-use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::io::{self, Read, Write};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::wait::WaitStatus;
 
 use super::error::Error;
 use crate::host;
+use crate::isolate::Program;
 
 /// What a table is for; in its name the bridge's or the port's follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +34,6 @@ impl Kind {
             Kind::Sender => "netdev duplex-sender-",
         }
     }
-
-    /// Whether it belongs to an instance's port, and not to a network.
-    pub(super) fn is_of_port(self) -> bool {
-        matches!(self, Kind::Port | Kind::Sender)
-    }
 }
 
 /// A table that there is.
@@ -51,6 +47,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(kind: Kind, owner: &str) -> Table {
         Table { kind, owner: owner.to_owned() }
+    }
+
+    /// Those that an instance's port can have.
+    pub(super) fn of_port(port: &str) -> [Table; 2] {
+        [Kind::Port, Kind::Sender].map(|kind| Table::new(kind, port))
     }
 
     /// The table with this in it and nothing else; whether there was one does not matter.
@@ -71,9 +72,9 @@ pub(super) fn apply(text: &str) -> Result<(), Error> {
     nft(&["-f", "-"], text).map(drop)
 }
 
-/// Removes these tables.
-pub(super) fn remove<'a>(tables: impl IntoIterator<Item = &'a Table>) -> Result<(), Error> {
-    let text: String = tables.into_iter().map(Table::without).collect();
+/// Removes these tables, as far as they are there.
+pub(super) fn remove(tables: impl IntoIterator<Item = Table>) -> Result<(), Error> {
+    let text: String = tables.into_iter().map(|table| table.without()).collect();
     if text.is_empty() { Ok(()) } else { apply(&text) }
 }
 
@@ -97,25 +98,32 @@ fn kernel_filters() -> bool {
     socket(family, SockType::Raw, flags, SockProtocol::NetlinkNetFilter).is_ok()
 }
 
+/// It ends with this process: nothing is changed any more once that has gone.
 fn nft(arguments: &[&str], input: &str) -> Result<String, Error> {
     let path = host::installed_program("nft").ok_or(Error::NoNft)?;
     let run = || -> io::Result<_> {
-        let mut child = Command::new(path)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let (stdin, mut ours) = io::pipe()?;
+        let (mut output, stdout) = io::pipe()?;
+        let (mut said, stderr) = io::pipe()?;
+        let process = Program::new(path, ["nft"].iter().chain(arguments))?
+            .descriptors(vec![stdin.into(), stdout.into(), stderr.into()])
+            .dies_with_parent()
             .spawn()?;
         // It reads all of it before it says anything. Whoever does not read it says why.
-        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-        child.wait_with_output()
+        let _ = ours.write_all(input.as_bytes());
+        drop(ours);
+        let (mut text, mut why) = (Vec::new(), Vec::new());
+        output.read_to_end(&mut text)?;
+        said.read_to_end(&mut why)?;
+        let is_done = matches!(process.wait()?, WaitStatus::Exited(_, 0));
+        Ok((is_done, String::from_utf8_lossy(&text).into_owned(), why))
     };
-    let output = run().map_err(|error| Error::Nft(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    let (is_done, text, why) = run().map_err(|error| Error::Nft(error.to_string()))?;
+    if is_done {
+        return Ok(text);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Nft(said.lines().next().unwrap_or("it does not say why").to_owned()))
+    let why = String::from_utf8_lossy(&why);
+    Err(Error::Nft(why.lines().next().unwrap_or("it does not say why").to_owned()))
 }
 
 #[cfg(test)]
@@ -130,7 +138,8 @@ mod tests {
             assert_eq!(read(&line), Some(table.clone()));
             assert!(table.with("").ends_with(&format!("{line} {{\n}}\n")));
         }
-        for line in ["table ip nat", "table ip6 duplex-network-dx", "table inet duplex-port-dx", ""] {
+        for line in ["table ip nat", "table ip6 duplex-network-dx", "table inet duplex-port-dx", ""]
+        {
             assert_eq!(read(line), None, "{line}");
         }
     }

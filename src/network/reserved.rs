@@ -1,7 +1,7 @@
 //! Ports of this host that are published: nobody else takes them, and they were nobody's.
 
 use std::io;
-use std::net::{SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use thiserror::Error;
@@ -16,7 +16,7 @@ pub enum ReserveError {
     Taken(Protocol, SocketAddrV4),
     /// Another host's address.
     #[error("-p: this host has no address {0}: `ip addr` shows those it has")]
-    NoAddress(SocketAddrV4),
+    NoAddress(Ipv4Addr),
     /// A low port.
     #[error("-p: only root may publish {0} port {1}: give one from 1024 on")]
     NotPermitted(Protocol, SocketAddrV4),
@@ -47,7 +47,7 @@ fn take(port: &PublishedPort) -> Result<OwnedFd, ReserveError> {
     };
     socket.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => ReserveError::Taken(protocol, at),
-        io::ErrorKind::AddrNotAvailable => ReserveError::NoAddress(at),
+        io::ErrorKind::AddrNotAvailable => ReserveError::NoAddress(*at.ip()),
         io::ErrorKind::PermissionDenied => ReserveError::NotPermitted(protocol, at),
         _ => ReserveError::Refused(protocol, at, error),
     })
@@ -71,7 +71,7 @@ mod tests {
         reserve(&[PublishedPort { protocol: Protocol::Udp, ..port }]).unwrap();
         drop(held);
         assert!(matches!(reserve(&[port, port]), Err(ReserveError::Taken(..))));
-        let elsewhere = SocketAddrV4::new(std::net::Ipv4Addr::new(192, 0, 2, 1), 8080);
+        let elsewhere = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
         let error = reserve(&[PublishedPort { host: elsewhere, ..port }]).unwrap_err();
         assert!(matches!(error, ReserveError::NoAddress(_)), "{error}");
     }

@@ -17,9 +17,6 @@ use crate::workload::PublishedPort;
 const PROGRAM: &str = "pasta";
 /// What its interface in the container is called.
 const INTERFACE: &str = "eth0";
-/// The largest packet: each costs it as much.
-const MTU: &str = "65520";
-
 /// A pasta that serves a container. It ends when this is dropped or this process ends.
 #[derive(Debug)]
 pub(crate) struct UserLink {
@@ -29,6 +26,9 @@ pub(crate) struct UserLink {
 }
 
 impl UserLink {
+    /// The size that its interface is to have for packets: the largest, since each costs it as much.
+    pub(crate) const MTU: u16 = 65520;
+
     /// Starts one for the container whose first process this is, and waits until its interface is there.
     ///
     /// # Errors
@@ -72,11 +72,7 @@ impl Drop for UserLink {
 
 /// It stays in the foreground and the same user, for the kernel forgets what it is to do when the parent
 /// ends if either changes; and writes its number where it is told when it is ready.
-fn arguments(
-    container: Pid,
-    network: &UserNetwork,
-    published: &[PublishedPort],
-) -> Vec<String> {
+fn arguments(container: Pid, network: &UserNetwork, published: &[PublishedPort]) -> Vec<String> {
     let UserNetwork { own, gateway, dns } = network;
     let mut all: Vec<String> =
         [PROGRAM, "--quiet", "--foreground", "--stderr"].map(Into::into).into();
@@ -84,7 +80,7 @@ fn arguments(
         ("--runas", nix::unistd::geteuid().to_string()),
         ("--pid", "/proc/self/fd/1".to_owned()),
         ("--ns-ifname", INTERFACE.to_owned()),
-        ("--mtu", MTU.to_owned()),
+        ("--mtu", UserLink::MTU.to_string()),
         ("--address", own.address.to_string()),
         ("--netmask", own.bits.to_string()),
         ("--gateway", gateway.to_string()),
@@ -111,7 +107,10 @@ mod tests {
         let all = |published| arguments(Pid::from_raw(7), &UserNetwork::of(0), published).join(" ");
         let text = all(&published);
         assert!(text.contains("--tcp-ports 8080:80 --udp-ports 127.0.0.1/53:53"), "{text}");
-        assert!(text.contains("--netns /proc/7/ns/net") && text.contains("--tcp-ns none"), "{text}");
+        assert!(
+            text.contains("--netns /proc/7/ns/net") && text.contains("--tcp-ns none"),
+            "{text}"
+        );
         assert!(all(&[]).contains("--tcp-ports none --udp-ports none"));
     }
 }

@@ -81,8 +81,7 @@ impl FromStr for PublishedPort {
             Some((ports, "udp")) => (ports, Protocol::Udp),
             Some((_, other)) => return Err(Wrong::Protocol(other.to_owned())),
         };
-        let (host, inside) =
-            ports.rsplit_once(':').ok_or_else(|| Wrong::Form(text.to_owned()))?;
+        let (host, inside) = ports.rsplit_once(':').ok_or_else(|| Wrong::Form(text.to_owned()))?;
         let (address, host) = match host.rsplit_once(':') {
             None => (Ipv4Addr::UNSPECIFIED, host),
             Some((address, host)) => {

@@ -10,5 +10,6 @@ mod escapes;
 mod leftovers;
 mod limits;
 mod namespaces;
+mod networks;
 mod root;
 mod streams;

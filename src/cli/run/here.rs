@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::order::VmOrder;
 use super::nets::published_by;
+use super::order::VmOrder;
 use super::{nets, volumes};
 use crate::cli::{FAILED, interface, say, timing};
 use crate::image::Init;

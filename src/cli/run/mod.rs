@@ -179,6 +179,9 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    if let Err(error) = crate::network::sweep() {
+        log::warn!("what others have left on networks stays for now: {error}");
+    }
     match order {
         Order::Container(order) => container::run(order),
         Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),

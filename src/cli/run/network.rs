@@ -54,14 +54,18 @@ pub(super) fn of_container(
         return Err(NOTHING_TO_PUBLISH.into());
     }
     if rate.is_some() && !is_bridge {
-        return Err("--net-rate: it is a container's port on a bridge that can be limited: add --net \
+        return Err(
+            "--net-rate: it is a container's port on a bridge that can be limited: add --net \
                     bridge"
-            .into());
+                .into(),
+        );
     }
     if rate.is_some() && capabilities.contains(Capability::NET_ADMIN) {
-        return Err("--net-rate: with NET_ADMIN its root could lift the limit on what it sends: leave \
+        return Err(
+            "--net-rate: with NET_ADMIN its root could lift the limit on what it sends: leave \
                     one of the two away"
-            .into());
+                .into(),
+        );
     }
     Ok(ContainerNetwork { attachment, published, rate })
 }
@@ -91,7 +95,7 @@ fn attachment(nets: &[AddressedNet]) -> Result<Attachment, Box<dyn Error>> {
     }
     if *wanted != bare {
         return Err(format!(
-            "--net {}: its options are for VMs: leave them away, and give --net-rate for a rate",
+            "--net {}: its options are for VMs: leave them away",
             bare.net.backend
         )
         .into());
@@ -162,6 +166,7 @@ pub(super) fn connect(
             let (addressing, servers) = nets::by_passt(0, &resolver);
             decided.interfaces.push(addressing);
             decided.servers = servers;
+            decided.mtu = Some(UserLink::MTU);
             Held::link(link)
         }
         Attachment::Bridge(network) => {
@@ -191,8 +196,10 @@ pub(super) fn connect(
 pub(super) fn join(network: &str, newcomer: &Newcomer<'_>) -> Result<Place, network::Error> {
     let place = network::join(network, newcomer)?;
     if !newcomer.published.is_empty() && !network::host_forwards() {
-        say("-p: the ports can be reached from this host, but not from others as long as it does not \
-             forward: 'sysctl -w net.ipv4.ip_forward=1' lets it");
+        say(
+            "-p: the ports can be reached from this host, but not from others as long as it does not \
+             forward: 'sysctl -w net.ipv4.ip_forward=1' lets it",
+        );
     }
     Ok(place)
 }

@@ -65,7 +65,8 @@ pub(crate) fn published(ports: &[PublishedPort]) -> Vec<String> {
         }
         for port in of_it {
             let at = port.address().map(|address| format!("{address}/")).unwrap_or_default();
-            options.extend([option.to_owned(), format!("{at}{}:{}", port.host.port(), port.inside)]);
+            options
+                .extend([option.to_owned(), format!("{at}{}:{}", port.host.port(), port.inside)]);
         }
     }
     options
