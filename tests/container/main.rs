@@ -12,5 +12,6 @@ mod leftovers;
 mod limits;
 mod management;
 mod namespaces;
+mod networks;
 mod root;
 mod streams;
