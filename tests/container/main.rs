@@ -10,6 +10,7 @@ mod escapes;
 mod leftovers;
 mod limits;
 mod management;
+mod many;
 mod namespaces;
 mod root;
 mod streams;
