@@ -10,7 +10,7 @@ use super::{report, table};
 use crate::testbed::Counts;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
-use crate::vm::session::Outcome;
+use crate::vm::session::Figures;
 
 /// What the clock counts. On the counting machine of the testbed a nanosecond is an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -37,30 +37,30 @@ pub(super) struct Timing {
 /// Only where JSON cannot be made of numbers and names: never.
 pub(super) fn print(
     recorder: &Recorder,
-    outcome: &Outcome,
+    figures: &Figures,
     unit: Unit,
     json: bool,
 ) -> Result<(), serde_json::Error> {
     if json {
-        report(serde_json::to_string(&as_json(recorder, outcome))? + "\n");
+        report(serde_json::to_string(&as_json(recorder, figures))? + "\n");
     } else {
-        report(as_text(recorder, outcome, unit));
+        report(as_text(recorder, figures, unit));
     }
     Ok(())
 }
 
-fn as_json(recorder: &Recorder, outcome: &Outcome) -> serde_json::Value {
+fn as_json(recorder: &Recorder, figures: &Figures) -> serde_json::Value {
     let phases = phases_as_json(recorder);
     json!({
         "phases": phases,
-        "bytes_mapped": outcome.loaded.mapped,
-        "bytes_copied": outcome.loaded.copied,
-        "exits": outcome.exits,
-        "unclaimed_accesses": outcome.unclaimed,
+        "bytes_mapped": figures.loaded.mapped,
+        "bytes_copied": figures.loaded.copied,
+        "exits": figures.exits,
+        "unclaimed_accesses": figures.unclaimed,
     })
 }
 
-fn as_text(recorder: &Recorder, outcome: &Outcome, unit: Unit) -> String {
+fn as_text(recorder: &Recorder, figures: &Figures, unit: Unit) -> String {
     let mut phases = match unit {
         Unit::Milliseconds => table(&["PHASE", "AT MS", "TOOK MS"]),
         Unit::Instructions => table(&["PHASE", "AT M INSTR", "TOOK M INSTR"]),
@@ -75,19 +75,19 @@ fn as_text(recorder: &Recorder, outcome: &Outcome, unit: Unit) -> String {
         before = at;
     }
     let mut exits = table(&["EXITS TO USER SPACE", "COUNT"]);
-    for (reason, count) in outcome.exits.rows().into_iter().filter(|(_, count)| *count > 0) {
+    for (reason, count) in figures.exits.rows().into_iter().filter(|(_, count)| *count > 0) {
         exits.add_row([reason.to_owned(), count.to_string()]);
     }
-    exits.add_row(["total".to_owned(), outcome.exits.total().to_string()]);
+    exits.add_row(["total".to_owned(), figures.exits.total().to_string()]);
     align_numbers(&mut phases);
     align_numbers(&mut exits);
-    let loaded = outcome.loaded;
+    let loaded = figures.loaded;
     format!(
         "\n{}\n\nkernel and initrd: {} bytes mapped, {} copied\naccesses without a device: {}\n\n{}\n",
         phases.trim_fmt(),
         loaded.mapped,
         loaded.copied,
-        outcome.unclaimed,
+        figures.unclaimed,
         exits.trim_fmt(),
     )
 }

@@ -36,8 +36,8 @@ const MASKED: [&str; 11] = [
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// The file systems, and what is in /dev.
-pub(super) fn mounts() -> Vec<Step> {
+/// The file systems, and what is in /dev. `shm_size` is how large /dev/shm may be, in bytes.
+pub(super) fn mounts(shm_size: Option<u64>) -> Vec<Step> {
     let strict = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let terminals = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     let read_only = strict | MsFlags::MS_RDONLY;
@@ -47,11 +47,12 @@ pub(super) fn mounts() -> Vec<Step> {
         flags: flags.bits(),
         options: options.into(),
     };
+    let shm = shm_size.map_or("mode=1777".into(), |size| format!("mode=1777,size={size}"));
     let mut steps = vec![
         mount("proc", "/proc", strict, ""),
         mount("tmpfs", "/dev", MsFlags::MS_NOSUID, "mode=0755,size=64k"),
         mount("devpts", "/dev/pts", terminals, "newinstance,mode=0620,ptmxmode=0666"),
-        mount("tmpfs", "/dev/shm", strict, "mode=1777"),
+        mount("tmpfs", "/dev/shm", strict, &shm),
         mount("mqueue", "/dev/mqueue", strict, ""),
         mount("sysfs", "/sys", read_only, ""),
     ];

@@ -11,6 +11,7 @@ mod pid1;
 mod plan;
 mod start;
 mod step;
+mod wall;
 
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::{Container, Times};

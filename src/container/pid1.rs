@@ -1,11 +1,13 @@
 //! The container's PID 1: a copy of duplex that furnishes its namespaces and then serves the session.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -18,14 +20,17 @@ use nix::unistd::{Gid, Uid, fchdir, pivot_root, setgroups, setresgid, setresuid}
 use super::layers;
 use super::plan::Plan;
 use super::step::Step;
+use super::wall::Wall;
 use crate::failure::{Failure, Step as _};
 use crate::init::{self, Door, names, root};
 use crate::isolate::capabilities::CapabilitySets;
+use crate::isolate::landlock::{Abi, Landlock};
 use crate::isolate::mounting::put;
-use crate::isolate::seccomp::Filter;
 use crate::isolate::{self, IdentityMap};
 use crate::isolate::{hardening, provisions};
+use crate::session::guest::BeforeExec;
 use crate::trace::steps::SharedStamps;
+use crate::workload::Tmpfs;
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -57,9 +62,9 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
     };
     // While duplex still prepares: what the command is to be is only needed afterwards.
     let furnished = Furnishing::new(legacy, provisions.into(), entrances).and_then(|f| f.furnish());
-    let filter = Filter::new(legacy.plan.capabilities);
-    let wall = Arc::new(move || Ok(filter.install()?));
-    match init::serve(channel.into(), Door::at(door, wall), |_| furnished, || Ok(None)) {
+    let wall = || -> Arc<dyn BeforeExec> { Arc::new(Wall::new(legacy.plan)) };
+    let furnish = |_| furnished.map(|()| wall());
+    match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
         Err(_) => FAILED,
@@ -121,6 +126,11 @@ impl<'a> Furnishing<'a> {
                 make_directory(at)?;
                 put(kind, kind, at, MsFlags::from_bits_truncate(*flags), options)
             }
+            Step::Tmpfs(Tmpfs { at, flags, options }) => {
+                fs::create_dir_all(at).step_with(|| format!("make {}", at.display()))?;
+                isolate::tmpfs_with(at, MsFlags::from_bits_truncate(*flags), options)
+                    .step_with(|| format!("mount memory at {}", at.display()))
+            }
             Step::Device(name) => self.show_device(name).step_with(|| format!("show /dev/{name}")),
             Step::Link { at, to } => symlink(to, at).step_with(|| format!("link {at}")),
             Step::Volume { number, at } => self.show_volume(*number, at),
@@ -136,6 +146,10 @@ impl<'a> Furnishing<'a> {
             }
             Step::Loopback => isolate::bring_loopback_up(),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
+            Step::OomScore(score) => hardening::raise_oom_score(*score).step("raise the OOM score"),
+            Step::Landlock(writable) => {
+                wall_off(writable.as_deref()).step("restrict itself (Landlock)")
+            }
             Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),
             Step::OwnClock => start_clock().step("start a clock of its own"),
             Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
@@ -247,6 +261,16 @@ fn make_read_only(path: &str) -> io::Result<()> {
 fn remount_read_only(path: &str) -> io::Result<()> {
     let tree = File::open(path)?;
     isolate::make_read_only(&tree)
+}
+
+/// Gives up what the kernel lets it give up. What may be written to lies in the image, which may have links
+/// on the way there: they lead nowhere but into the container.
+fn wall_off(writable: Option<&[PathBuf]>) -> io::Result<()> {
+    let real =
+        |path: &PathBuf| Ok(CString::new(fs::canonicalize(path)?.into_os_string().into_vec())?);
+    let writable = writable.map(|paths| paths.iter().map(real).collect::<io::Result<_>>());
+    let wall = Landlock { writable: writable.transpose()?, abstract_sockets: true, signals: true };
+    Ok(wall.apply(Abi::of_kernel())?)
 }
 
 /// Children that are started from now on have their own clocks of uptime, which begin now.

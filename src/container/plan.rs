@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::kernel_files;
 use super::step::Step;
 use crate::isolate::capabilities::Capabilities;
+use crate::isolate::rlimits::Ulimit;
 use crate::isolate::seccomp::Summary;
-use crate::isolate::{Namespaces, is_master_of_all_files};
+use crate::isolate::{Namespaces, apparmor, is_master_of_all_files};
+use crate::workload::Tmpfs;
 
 /// How many users and groups a container has, where root starts it.
 pub(super) const USERS: u32 = 1 << 16;
@@ -27,6 +29,16 @@ pub(crate) struct Wanted {
     pub(crate) read_only: bool,
     /// What its root may do in its namespaces.
     pub(crate) capabilities: Capabilities,
+    /// File systems in memory.
+    pub(crate) tmpfs: Vec<Tmpfs>,
+    /// How large /dev/shm may be, in bytes.
+    pub(crate) shm_size: Option<u64>,
+    /// Resource limits of each command.
+    pub(crate) ulimits: Vec<Ulimit>,
+    /// How early the host's kernel kills it when memory is short.
+    pub(crate) oom_score: Option<i16>,
+    /// Whether commands are confined by AppArmor.
+    pub(crate) apparmor: bool,
 }
 
 /// A directory of the host in a container.
@@ -59,6 +71,8 @@ pub(crate) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the filter on system calls goes by.
     pub(super) capabilities: Capabilities,
+    pub(super) ulimits: Vec<Ulimit>,
+    pub(super) apparmor: bool,
 }
 
 impl Plan {
@@ -71,6 +85,8 @@ impl Plan {
             volumes: wanted.volumes.clone(),
             steps: steps(wanted, users),
             capabilities: wanted.capabilities,
+            ulimits: wanted.ulimits.clone(),
+            apparmor: wanted.apparmor,
         }
     }
 
@@ -99,23 +115,15 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         Users::Range => Step::BecomeRoot,
         Users::Caller => Step::MapCaller,
     };
-    let mut steps = vec![
-        Step::EnterGroups,
-        Step::AllSignals,
-        Step::OwnClock,
-        Step::SeparateMounts,
-        Step::Loopback,
-        Step::Await,
-        become_root,
-    ];
+    let mut steps = vec![Step::EnterGroups, Step::AllSignals, Step::OwnClock];
+    steps.extend(wanted.oom_score.map(Step::OomScore));
+    steps.extend([Step::SeparateMounts, Step::Loopback, Step::Await, become_root]);
     if users == Users::Caller {
         steps.push(Step::LayImage);
     }
     steps.push(Step::EnterRoot);
-    steps.extend(kernel_files::mounts());
-    for (number, volume) in wanted.volumes.iter().enumerate() {
-        steps.push(Step::Volume { number, at: volume.at.clone() });
-    }
+    steps.extend(kernel_files::mounts(wanted.shm_size));
+    steps.extend(further_mounts(wanted));
     steps.extend(kernel_files::walls());
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
@@ -123,9 +131,28 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
+    steps.push(Step::Landlock(wanted.read_only.then(|| writable(wanted))));
     let granted = Step::Capabilities(wanted.capabilities);
     steps.extend([Step::OwnKeyring, Step::Hide, granted, Step::NoNewPrivileges]);
     steps
+}
+
+/// What the caller wants to be somewhere. One may lie in another: that is mounted first.
+fn further_mounts(wanted: &Wanted) -> Vec<Step> {
+    let volumes = wanted.volumes.iter().enumerate();
+    let volumes = volumes
+        .map(|(number, volume)| (&volume.at, Step::Volume { number, at: volume.at.clone() }));
+    let tmpfs = wanted.tmpfs.iter().map(|tmpfs| (&tmpfs.at, Step::Tmpfs(tmpfs.clone())));
+    let mut all: Vec<_> = volumes.chain(tmpfs).collect();
+    all.sort_by_key(|(at, _)| at.components().count());
+    all.into_iter().map(|(_, step)| step).collect()
+}
+
+/// What can be written to where the root cannot.
+fn writable(wanted: &Wanted) -> Vec<PathBuf> {
+    let volumes = wanted.volumes.iter().filter(|volume| !volume.read_only).map(|volume| &volume.at);
+    let trees = volumes.chain(wanted.tmpfs.iter().map(|tmpfs| &tmpfs.at)).cloned();
+    [PathBuf::from("/dev")].into_iter().chain(trees).collect()
 }
 
 impl fmt::Display for Plan {
@@ -160,7 +187,17 @@ impl fmt::Display for Plan {
             ),
             "what it has no use for is no way into the shared kernel (seccomp(2))",
         );
-        let all = outside.into_iter().chain(inside).chain([command]);
+        let limits = self
+            .ulimits
+            .iter()
+            .map(|limit| (format!("limit each command: {limit}"), "asked for (getrlimit(2))"));
+        let profile = self.apparmor.then(|| {
+            (
+                format!("confine each command by the AppArmor profile {}", apparmor::PROFILE),
+                "mounts and the kernel's switches are out of reach even if all else fails (apparmor(7))",
+            )
+        });
+        let all = outside.into_iter().chain(inside).chain(limits).chain(profile).chain([command]);
         for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;
         }

@@ -69,6 +69,9 @@ impl Container {
     ) -> Result<Container, Error> {
         channel.set_nonblocking(true).step("prepare the session")?;
         door.set_nonblocking(true).step("prepare for further sessions")?;
+        for limit in &plan.ulimits {
+            limit.make_room().step_with(|| format!("raise the hard limit for {limit}"))?;
+        }
         let (ours, theirs) = UnixStream::pair().step("make a socket")?;
         let legacy = Legacy { plan, room, caller: IdentityMap::of_caller(), stamps: times.inside };
         let entrances = group.entrances()?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::isolate::capabilities::Capabilities;
+use crate::workload::Tmpfs;
 
 /// One step. Paths are the container's, unless they are called the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,8 @@ pub(super) enum Step {
     Mount { kind: String, at: String, flags: u64, options: String },
     /// Shows a device of the host.
     Device(String),
+    /// Mounts memory where it was asked for.
+    Tmpfs(Tmpfs),
     /// Makes a symbolic link.
     Link { at: String, to: String },
     /// Shows a directory of the host.
@@ -46,6 +49,10 @@ pub(super) enum Step {
     Loopback,
     /// Forbids writing to the root.
     ReadOnlyRoot,
+    /// Has the kernel kill it early when memory is short.
+    OomScore(i16),
+    /// Gives up writing anywhere but in these trees, if there is a list, and reaching processes outside.
+    Landlock(Option<Vec<PathBuf>>),
     /// Forgets which signals the caller ignores.
     AllSignals,
     /// Starts the clock of uptimes anew.
@@ -77,6 +84,7 @@ impl Step {
             Self::Device(_) => {
                 "the harmless ones that programs expect; the container can make none"
             }
+            Self::Tmpfs(_) => "asked for; it is gone with the container",
             Self::Link { .. } => {
                 "programs expect it (OCI runtime specification, Dev symbolic links)"
             }
@@ -88,6 +96,13 @@ impl Step {
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
             Self::ReadOnlyRoot => "asked for",
+            Self::OomScore(_) => "asked for",
+            Self::Landlock(None) => {
+                "a second wall behind the network and PID namespaces, where the kernel has it (landlock(7))"
+            }
+            Self::Landlock(Some(_)) => {
+                "a second wall behind read-only mounts and namespaces, where the kernel has it (landlock(7))"
+            }
             Self::AllSignals => "a signal does to the command what it does everywhere",
             Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
             Self::OwnKeyring => "the caller's keys stay out of reach (session-keyring(7))",
@@ -114,6 +129,7 @@ impl fmt::Display for Step {
             Self::EnterRoot => write!(f, "make the layered image the root"),
             Self::Mount { kind, at, .. } => write!(f, "mount {kind} at {at}"),
             Self::Device(name) => write!(f, "show the host's /dev/{name}"),
+            Self::Tmpfs(tmpfs) => write!(f, "mount memory at {}", tmpfs.at.display()),
             Self::Link { at, to } => write!(f, "link {at} to {to}"),
             Self::Volume { at, .. } => {
                 write!(f, "show a directory of the host at {}", at.display())
@@ -125,6 +141,18 @@ impl fmt::Display for Step {
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::Loopback => write!(f, "start the loopback interface"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Self::OomScore(score) => write!(f, "raise the OOM score to {score}"),
+            Self::Landlock(writable) => {
+                let outside = "signals and abstract sockets of processes outside";
+                match writable.as_deref() {
+                    None => write!(f, "give up {outside}"),
+                    Some(trees) => {
+                        let trees: Vec<_> =
+                            trees.iter().map(|tree| tree.display().to_string()).collect();
+                        write!(f, "give up {outside}, and writing but in {}", trees.join(", "))
+                    }
+                }
+            }
             Self::AllSignals => write!(f, "let all signals do what they do by default"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
             Self::OwnKeyring => write!(f, "join a new session keyring"),

@@ -17,6 +17,7 @@ mod network;
 mod pid1;
 mod protocol;
 pub(crate) mod root;
+mod tasks;
 mod users;
 
 use std::process::ExitCode;

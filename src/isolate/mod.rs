@@ -30,7 +30,7 @@ mod spawn;
 mod title;
 
 pub(crate) use file_system::FileSystem;
-pub(crate) use fork::fork;
+pub(crate) use fork::{fork, fork_whole};
 pub(crate) use identity::is_master_of_all_files;
 pub use mounts::{
     Attributes, attach, attach_over, bind, clone_tree, detach, follow_only, make_read_only,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The phases, in the order in which they are usually reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,6 +100,10 @@ impl Phase {
     }
 }
 
+/// When phases were reached, as another process that has a copy of the recorder tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps([u64; Phase::ALL.len()]);
+
 /// Stamps phases on the monotonic clock.
 pub struct Recorder {
     /// The process' start on the monotonic clock, in nanoseconds.
@@ -135,6 +139,20 @@ impl Recorder {
         if stamp.load(Ordering::Relaxed) == 0 {
             let now = monotonic().saturating_sub(self.start) + 1;
             let _ = stamp.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// What it has, for the process that it is a copy from.
+    pub fn stamps(&self) -> Stamps {
+        Stamps(std::array::from_fn(|phase| {
+            self.stamps.get(phase).map_or(0, |stamp| stamp.load(Ordering::Relaxed))
+        }))
+    }
+
+    /// Adds what a copy of it has.
+    pub fn add(&self, stamps: Stamps) {
+        for (own, stamp) in self.stamps.iter().zip(stamps.0) {
+            let _ = own.compare_exchange(0, stamp, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -174,5 +192,17 @@ mod tests {
         recorder.reached(Phase::Main);
         assert!(first.is_some());
         assert_eq!(recorder.at(Phase::Main), first);
+    }
+
+    #[test]
+    fn a_copys_stamps_are_added() {
+        let (own, copy) = (Recorder::since_exec(), Recorder::since_exec());
+        own.reached(Phase::Main);
+        let main = own.at(Phase::Main);
+        copy.reached(Phase::Main);
+        copy.reached(Phase::Loaded);
+        own.add(copy.stamps());
+        assert_eq!((own.at(Phase::Main), own.at(Phase::Loaded)), (main, copy.at(Phase::Loaded)));
+        assert_eq!(own.at(Phase::End), None);
     }
 }

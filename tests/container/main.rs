@@ -6,6 +6,7 @@
 mod common;
 
 mod ends;
+mod engines;
 mod escapes;
 mod leftovers;
 mod limits;

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::order::Subject;
-use crate::cli::{FAILED, say};
+use crate::cli::say;
 use crate::init::{Message, Start};
 use crate::instances::{Ended, Instance, Log};
 use crate::isolate::cgroups::Usage;
@@ -108,12 +108,20 @@ pub(super) struct Conclusion {
     ran: bool,
 }
 
+/// What became of a command whose session broke off.
+pub(super) struct Lost {
+    /// The exit status.
+    pub(super) status: u8,
+    /// What is to be said.
+    pub(super) said: String,
+}
+
 impl Conclusion {
-    /// `starved` is what to say where memory has run out, `lost` where the session broke off.
+    /// `starved` is what to say where memory has run out.
     pub(super) fn new(
         end: End,
         starved: Option<String>,
-        lost: impl FnOnce() -> String,
+        lost: impl FnOnce() -> Lost,
     ) -> Conclusion {
         match end {
             End::Ended(ending) => {
@@ -127,7 +135,8 @@ impl Conclusion {
                 Conclusion { status, said: None, ran: false }
             }
             End::Lost => {
-                Conclusion { status: FAILED, said: Some(starved.unwrap_or_else(lost)), ran: true }
+                let Lost { status, said } = lost();
+                Conclusion { status, said: Some(starved.unwrap_or(said)), ran: true }
             }
         }
     }

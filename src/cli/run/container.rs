@@ -6,9 +6,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::attend::{Conclusion, attend};
+use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits};
+use super::{Args, limits, security};
+use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
 use crate::container::{Container, Plan, Times, Volume, Wanted};
@@ -29,8 +30,13 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
-        read_only: args.read_only,
+        read_only: args.mounts.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        tmpfs: args.mounts.tmpfs.clone(),
+        shm_size: args.mounts.shm_size,
+        ulimits: args.limits.ulimits_here()?,
+        oom_score: args.limits.oom_score_adj,
+        apparmor: security::confinement(&args.security_opt)?,
     };
     let plan = Plan::new(&wanted);
     let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
@@ -100,6 +106,7 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);
-    let lost = || "the container ended before its command".to_owned();
+    let said = "the container ended before its command".to_owned();
+    let lost = || Lost { status: FAILED, said };
     Ok(Conclusion::new(attended.end, starved, lost).tell(instance, usage)?.into())
 }

@@ -7,9 +7,12 @@ mod here;
 mod in_testbed;
 mod layer;
 mod limits;
+mod mounts;
 mod nets;
 mod order;
+mod security;
 mod vm;
+mod vmm;
 mod volumes;
 
 use std::error::Error;
@@ -23,7 +26,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::session_among_guests;
 use self::limits::LimitArgs;
+use self::mounts::MountArgs;
 use self::order::{Order, Subject};
+use self::security::SecurityOption;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use crate::image::{self, Lease, StoredImage};
@@ -105,9 +110,12 @@ pub(super) struct Args {
     /// With --container: take one from its root. Can be given again
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<CapabilityChoice>,
-    /// With --container: its root cannot be written to
-    #[arg(long)]
-    read_only: bool,
+    #[command(flatten)]
+    mounts: MountArgs,
+    /// With --container: put a wall up, or not: apparmor=unconfined or apparmor=duplex-default (the default
+    /// where AppArmor is enabled). Can be given again
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<SecurityOption>,
     /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
     /// further runs of the same image
     #[arg(long, value_name = "FILE")]
@@ -152,6 +160,7 @@ pub(super) struct OrderArgs {
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     args.process.check()?;
+    args.mounts.check(&args.volume)?;
     let (subject, _lease) = subject(args)?;
     let order = if args.container {
         recorder.reached(Phase::Decided);

@@ -88,6 +88,10 @@ pub(super) struct VmOrder {
     pub(super) cpus: Cpus,
     /// How much memory.
     pub(super) memory: MemorySize,
+    /// What the VMM's process may use of the host.
+    pub(super) limits: Limits,
+    /// How early the host's kernel kills the VMM when memory is short.
+    pub(super) oom_score: Option<i16>,
     /// Whether to say where the time went.
     pub(super) timing: bool,
     /// What time is measured in.
