@@ -11,6 +11,7 @@ mod escapes;
 mod leftovers;
 mod limits;
 mod management;
+mod many;
 mod namespaces;
 mod networks;
 mod root;
