@@ -71,12 +71,9 @@ impl Network {
         all
     }
 
-    /// What its PID 1 does, in order.
+    /// What its PID 1 does once it knows what the network is, in order.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        if self.attachment != Attachment::Host {
-            steps.push(Step::Loopback);
-        }
         if matches!(self.attachment, Attachment::User | Attachment::Bridge(_)) {
             steps.push(Step::Interface);
             steps.extend(self.rate.map(Step::Rate));
