@@ -31,7 +31,8 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
     let subject = &order.subject;
-    let group = limits::group_of_vm(&instance, &subject.about.name, &order.limits)?;
+    let group =
+        limits::group_of_vm(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
     let vmm = Vmm::start(order, &instance, &group, &recorder, &front, theirs)?;
     let attended = attend(subject, &instance, ours, vmm.as_fd(), signals, Some(recorder.as_ref()));
     let fate = vmm.end()?;

@@ -58,7 +58,7 @@ pub(super) struct LimitArgs {
     /// With --container: bytes of huge pages of one size, such as 2M:64M. Can be given again, for another
     #[arg(long, value_name = "PAGE:SIZE")]
     hugetlb_limit: Vec<HugePages>,
-    /// With --container: the control group that its own is made in, beside that of duplex; made if
+    /// The control group that its own is made in, beside that of duplex; made if
     /// missing, and never removed. Its limits are for all in it together
     #[arg(long, value_name = "NAME")]
     cgroup_parent: Option<String>,
@@ -80,11 +80,6 @@ impl LimitArgs {
     /// The group above that of the instance.
     pub(super) fn parent(&self) -> String {
         self.cgroup_parent.clone().unwrap_or_else(|| Cgroups::NAME.to_owned())
-    }
-
-    /// Whether another group than duplex's own was asked for.
-    pub(super) fn has_parent(&self) -> bool {
-        self.cgroup_parent.is_some()
     }
 
     /// What a container's control group is to limit.
@@ -198,10 +193,11 @@ pub(super) fn group_of_vm(
     instance: &Instance,
     name: &str,
     limits: &Limits,
+    parent: &str,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = match plan(name, limits, Cgroups::NAME) {
+    let plan = match plan(name, limits, parent) {
         Err(cgroups::Error::NotPermitted(_) | cgroups::Error::NotAvailable(_)) => {
-            plan(name, &beyond_size(limits), Cgroups::NAME)?
+            plan(name, &beyond_size(limits), parent)?
         }
         other => other?,
     };
