@@ -6,12 +6,24 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, major, minor, mknod};
 
 use crate::common::containers::{among, end_of, has_containers, said, shell};
 use crate::common::groups::{cpu_share, groups};
 use crate::common::process::{self, Process};
 use crate::common::{has_testbed, say, soak, testbed, text};
+
+/// A name that no other run of these tests has: groups are the host's.
+fn own(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Ends it, with all that is its.
+fn end(mut process: Process) {
+    process.signal(Signal::SIGTERM);
+    process.end();
+}
 
 /// Whether limits can be set here; says so where they cannot.
 fn has_limits() -> bool {
@@ -58,7 +70,7 @@ fn a_share_of_a_processor_is_held() {
     if !has_limits() {
         return;
     }
-    let name = "half-a-processor";
+    let name = &own("half-a-processor");
     let spin = "echo up; while :; do :; done";
     let mut process = Process::start(&mut shell(&["--cpus", "0.5", "--name", name], spin));
     process.stdout.wait_for("up\n");
@@ -69,7 +81,7 @@ fn a_share_of_a_processor_is_held() {
     assert!(share < 0.525, "{share}");
     // A busy host need not have as much.
     assert!(share > if soak() { 0.475 } else { 0.2 }, "{share}");
-    process.kill();
+    end(process);
 }
 
 /// A node of the disk that a file is on. It is only looked at: who may not open disks can limit them.
@@ -127,7 +139,7 @@ fn resource_limits_are_each_commands() {
                   echo $?; } 2>/dev/null; wc -c </f";
     assert_eq!(said(shell(&limits, script)), "30\n40\n0\n153\n4096\n");
     // Further commands have them too, and PID 1 does not.
-    let name = "with-resource-limits";
+    let name = &own("with-resource-limits");
     let options = [&limits[..], &["--name", name]].concat();
     let mut process = Process::start(&mut shell(&options, "echo up; sleep 1000"));
     process.stdout.wait_for("up\n");
@@ -135,7 +147,7 @@ fn resource_limits_are_each_commands() {
         ["exec", name, "sh", "-c", "ulimit -n; grep files /proc/1/limits | awk '{print $4}'"];
     let further = said(among(&further));
     assert!(further.starts_with("30\n") && !further.ends_with("\n30\n"), "{further}");
-    process.kill();
+    end(process);
     // No more than this host has to give.
     let (_, hard) =
         nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
@@ -200,7 +212,7 @@ fn groups_are_gone_with_the_instance() {
     if !has_limits() {
         return;
     }
-    let name = "grouped";
+    let name = &own("grouped");
     let mut process = Process::start(&mut shell(&["--name", name], "echo up; cat; sleep 1000"));
     process.stdout.wait_for("up\n");
     assert!(!groups(name).is_empty());

@@ -62,7 +62,7 @@ pub(super) struct Vmm {
 /// What is left of a VMM.
 pub(super) enum Fate {
     /// What it has to tell.
-    Told(Told),
+    Told(Box<Told>),
     /// Why there was no machine.
     Failed(String),
     /// It ended without a word.
@@ -125,7 +125,7 @@ impl Vmm {
         let mut told = Vec::new();
         (&self.line).take(LONGEST_REPORT).read_to_end(&mut told)?;
         let status = self.process.wait()?;
-        let told: Option<Result<Told, String>> = serde_json::from_slice(&told).ok();
+        let told: Option<Result<Box<Told>, String>> = serde_json::from_slice(&told).ok();
         Ok(match told {
             Some(Ok(told)) => Fate::Told(told),
             Some(Err(reason)) => Fate::Failed(reason),
