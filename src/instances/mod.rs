@@ -90,8 +90,12 @@ fn open() -> Result<StateDirectory, Error> {
 
 /// Whether nothing of it is to remain.
 fn clear(left: &Leftover<'_>) -> io::Result<bool> {
+    let about = fs::read(left.path.join(ABOUT)).ok();
+    let about: Option<About> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    // Whoever was killed while it removed one has left less than that.
+    let remains = about.is_some_and(|about| about.remains);
     let has_ended = left.lock.as_ref().is_some_and(|lock| ended(lock).is_some());
-    if has_ended {
+    if has_ended && remains {
         return Ok(false);
     }
     if let Some(group) = group(fs::read(left.path.join(OUTSIDE)))?
@@ -100,11 +104,7 @@ fn clear(left: &Leftover<'_>) -> io::Result<bool> {
         ::log::warn!("what {} has left stays for now: {error}", left.path.display());
         return Ok(false);
     }
-    let about = fs::read(left.path.join(ABOUT)).ok();
-    let about: Option<About> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let (Some(lock), Some(About { remains: true, .. })) = (&left.lock, about) else {
-        return Ok(true);
-    };
+    let Some(lock) = left.lock.as_ref().filter(|_| remains) else { return Ok(true) };
     state::tidy(left.path, &KEPT)?;
     lock.write_all_at(&serde_json::to_vec(&Ended::killed())?, 0)?;
     Ok(false)

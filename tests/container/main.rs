@@ -11,6 +11,8 @@ mod escapes;
 mod leftovers;
 mod limits;
 mod management;
+mod many;
 mod namespaces;
+mod networks;
 mod root;
 mod streams;
