@@ -14,6 +14,7 @@ mod disk;
 mod limits;
 mod net;
 mod process;
+mod published;
 mod tmpfs;
 mod volume;
 mod vsock;
@@ -24,8 +25,9 @@ pub use limits::{
     Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, HugePages, LEAST_MEMORY, LimitError, Limits,
     MemoryLimit,
 };
-pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use net::{MacAddress, Net, NetBackend, NetError, Offload, parse_rate};
 pub use process::Process;
+pub use published::{Protocol, PublishedPort, PublishedPortError};
 pub use tmpfs::{Tmpfs, TmpfsError};
 pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};

@@ -7,11 +7,13 @@
 
 mod kernel_files;
 mod layers;
+mod network;
 mod pid1;
 mod plan;
 mod start;
 mod step;
 mod wall;
 
+pub(crate) use network::{Attachment, Network};
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::{Container, Times};

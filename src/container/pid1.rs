@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
@@ -22,12 +23,13 @@ use super::plan::Plan;
 use super::step::Step;
 use super::wall::Wall;
 use crate::failure::{Failure, Step as _};
-use crate::init::{self, Door, names, root};
+use crate::init::{self, Door, Setting, names, network, root};
 use crate::isolate::capabilities::CapabilitySets;
 use crate::isolate::landlock::{Abi, Landlock};
 use crate::isolate::mounting::put;
-use crate::isolate::{self, IdentityMap};
-use crate::isolate::{hardening, provisions};
+use crate::isolate::netlink::Netlink;
+use crate::isolate::{self, Attributes, IdentityMap};
+use crate::isolate::{hardening, interfaces, provisions, traffic};
 use crate::session::guest::BeforeExec;
 use crate::trace::steps::SharedStamps;
 use crate::workload::Tmpfs;
@@ -60,10 +62,17 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    // While duplex still prepares: what the command is to be is only needed afterwards.
-    let furnished = Furnishing::new(legacy, provisions.into(), entrances).and_then(|f| f.furnish());
-    let wall = || -> Arc<dyn BeforeExec> { Arc::new(Wall::new(legacy.plan)) };
-    let furnish = |_| furnished.map(|()| wall());
+    // While duplex still prepares: what the network is to be, and the command, is only needed afterwards.
+    let (early, late) = legacy.plan.split();
+    let begun = Furnishing::new(legacy, provisions.into(), entrances)
+        .and_then(|mut furnishing| furnishing.furnish(early).map(|()| furnishing));
+    let furnish = |setting: Option<Setting>| -> Result<Arc<dyn BeforeExec>, Failure> {
+        let mut furnishing = begun?;
+        furnishing.network = setting.map(|setting| setting.network).unwrap_or_default();
+        furnishing.known.servers.clone_from(&furnishing.network.servers);
+        furnishing.furnish(late)?;
+        Ok(Arc::new(Wall::new(legacy.plan)))
+    };
     match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
@@ -88,6 +97,9 @@ struct Furnishing<'a> {
     /// the container's root may not enter it.
     host: File,
     room: File,
+    /// What was decided outside about its interfaces, and what has come of it.
+    network: init::Network,
+    known: network::Known,
 }
 
 impl<'a> Furnishing<'a> {
@@ -99,13 +111,18 @@ impl<'a> Furnishing<'a> {
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
         let (root, volumes) = (None, Vec::new());
-        Ok(Self { legacy, entrances, provisions, root, volumes, host, room })
+        let network = init::Network::default();
+        let known = network::Known { address: None, servers: Vec::new() };
+        Ok(Self { legacy, entrances, provisions, root, volumes, host, room, network, known })
     }
 
-    fn furnish(mut self) -> Result<(), Failure> {
-        for (number, step) in (1..).zip(&self.legacy.plan.steps) {
+    /// Takes these of the plan's steps.
+    fn furnish(&mut self, steps: Range<usize>) -> Result<(), Failure> {
+        for number in steps {
+            let Some(step) = self.legacy.plan.steps.get(number) else { break };
             self.take(step)?;
-            self.legacy.done(number);
+            // The first stamp is PID 1's own begin.
+            self.legacy.done(number + 1);
         }
         Ok(())
     }
@@ -142,9 +159,16 @@ impl<'a> Furnishing<'a> {
             Step::Temporary => root::provide_tmp().step("make /tmp"),
             Step::HostName(name) => {
                 names::set_hostname(name)?;
-                names::set_hosts(name, None)
+                names::set_hosts(name, self.known.address)
             }
             Step::Loopback => isolate::bring_loopback_up(),
+            Step::Interface => {
+                self.known = network::set_up(&self.network, "")?;
+                Ok(())
+            }
+            Step::Rate(rate) => limit_rate(*rate).step("limit the rate of eth0 (tc-tbf)"),
+            Step::Resolver => names::set_resolver(&self.known.servers, &self.network.search),
+            Step::HostSysfs => self.show_sysfs().step("show /sys"),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
             Step::OomScore(score) => hardening::raise_oom_score(*score).step("raise the OOM score"),
             Step::Landlock(writable) => {
@@ -197,6 +221,15 @@ impl<'a> Furnishing<'a> {
         isolate::attach(tree, Path::new(&target))
     }
 
+    /// The host's, whose root is the working directory.
+    fn show_sysfs(&self) -> io::Result<()> {
+        fs::create_dir_all("/sys")?;
+        let tree = isolate::clone_tree(Some(self.host.as_fd()), Path::new("sys"))?;
+        let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
+        isolate::restrict(&tree, attributes)?;
+        isolate::attach(tree, Path::new("/sys"))
+    }
+
     fn show_volume(&self, number: usize, at: &Path) -> Result<(), Failure> {
         let show = || -> io::Result<()> {
             let tree = self.volumes.get(number).ok_or(Errno::ENOENT)?;
@@ -233,6 +266,10 @@ fn become_root() -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
     setresgid(gid, gid, gid)?;
     Ok(setresuid(uid, uid, uid)?)
+}
+
+fn limit_rate(rate: u64) -> io::Result<()> {
+    traffic::limit(&Netlink::open()?, interfaces::find("eth0")?.index, rate)
 }
 
 fn separate_mounts() -> nix::Result<()> {

@@ -1,11 +1,13 @@
 //! What makes a container, decided before anything is done.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::kernel_files;
+use super::network::{Attachment, Network};
 use super::step::Step;
 use crate::isolate::capabilities::Capabilities;
 use crate::isolate::rlimits::Ulimit;
@@ -39,6 +41,8 @@ pub(crate) struct Wanted {
     pub(crate) oom_score: Option<i16>,
     /// Whether commands are confined by AppArmor.
     pub(crate) apparmor: bool,
+    /// Where its packets go.
+    pub(crate) network: Network,
 }
 
 /// A directory of the host in a container.
@@ -73,6 +77,7 @@ pub(crate) struct Plan {
     pub(super) capabilities: Capabilities,
     pub(super) ulimits: Vec<Ulimit>,
     pub(super) apparmor: bool,
+    network: Network,
 }
 
 impl Plan {
@@ -87,7 +92,20 @@ impl Plan {
             capabilities: wanted.capabilities,
             ulimits: wanted.ulimits.clone(),
             apparmor: wanted.apparmor,
+            network: wanted.network.clone(),
         }
+    }
+
+    /// Where its packets go.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// What its PID 1 does before it needs to know what its network is, and what it does then.
+    pub(super) fn split(&self) -> (Range<usize>, Range<usize>) {
+        let all = self.steps.len();
+        let at = self.steps.iter().position(Step::wants_network).unwrap_or(all);
+        (0..at, at..all)
     }
 
     /// What its PID 1 does, in order and in words.
@@ -97,13 +115,16 @@ impl Plan {
     }
 
     /// The namespaces that its PID 1 is made in.
-    pub(super) fn namespaces() -> Namespaces {
-        Namespaces::USER
+    pub(super) fn namespaces(&self) -> Namespaces {
+        let always = Namespaces::USER
             | Namespaces::MOUNT
             | Namespaces::PID
-            | Namespaces::NETWORK
             | Namespaces::IPC
-            | Namespaces::UTS
+            | Namespaces::UTS;
+        match self.network.attachment {
+            Attachment::Host => always,
+            _ => always | Namespaces::NETWORK,
+        }
     }
 }
 
@@ -122,11 +143,13 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         steps.push(Step::LayImage);
     }
     steps.push(Step::EnterRoot);
-    steps.extend(kernel_files::mounts(wanted.shm_size));
+    let shares_network = wanted.network.attachment == Attachment::Host;
+    steps.extend(kernel_files::mounts(wanted.shm_size, shares_network));
     steps.extend(further_mounts(wanted));
-    steps.extend(kernel_files::walls());
+    steps.extend(kernel_files::walls(shares_network));
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
+    steps.extend(wanted.network.steps());
     steps.push(Step::HostName(wanted.hostname.clone()));
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
@@ -158,12 +181,19 @@ fn writable(wanted: &Wanted) -> Vec<PathBuf> {
 impl fmt::Display for Plan {
     /// A numbered line for each step, with its reason below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let outside = [
-            (
+        let start = match self.network.attachment {
+            Attachment::Host => (
+                "clone3 into the group, with user, mount, pid, ipc and uts namespaces".to_owned(),
+                "the network is the host's, as asked for; of the rest its PID 1 sees nothing",
+            ),
+            _ => (
                 "clone3 into the group, with user, mount, pid, network, ipc and uts namespaces"
                     .to_owned(),
                 "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
             ),
+        };
+        let outside = [
+            start,
             match self.users {
                 Users::Range => (
                     format!("map users and groups 0 to {} to unused ones of this host", USERS - 1),
@@ -197,6 +227,7 @@ impl fmt::Display for Plan {
                 "mounts and the kernel's switches are out of reach even if all else fails (apparmor(7))",
             )
         });
+        let inside = self.network.outside().into_iter().chain(inside);
         let all = outside.into_iter().chain(inside).chain(limits).chain(profile).chain([command]);
         for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;

@@ -80,7 +80,7 @@ impl Container {
         let unified = group.descriptor()?;
         // SAFETY: the caller sees to it that there is one thread.
         let process = unsafe {
-            fork(Plan::namespaces(), unified.as_ref(), &kept, |kept| pid1::live(kept, &legacy))
+            fork(plan.namespaces(), unified.as_ref(), &kept, |kept| pid1::live(kept, &legacy))
         }
         .map_err(Error::Namespaces)?;
         times.outside.reached(Phase::Cloned);
@@ -116,6 +116,11 @@ impl Container {
         let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
         mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")?;
         Ok(namespace.into())
+    }
+
+    /// Its first process. The number stays its own until it is waited for.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// Waits until nothing of it runs any more.

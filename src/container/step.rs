@@ -47,6 +47,14 @@ pub(super) enum Step {
     HostName(String),
     /// Starts the loopback interface.
     Loopback,
+    /// Starts eth0, which was put there from outside.
+    Interface,
+    /// Limits how many bytes a second eth0 sends.
+    Rate(u64),
+    /// Says who is asked for names.
+    Resolver,
+    /// Shows the host's sysfs.
+    HostSysfs,
     /// Forbids writing to the root.
     ReadOnlyRoot,
     /// Has the kernel kill it early when memory is short.
@@ -68,6 +76,11 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Whether it depends on what the container's network has become.
+    pub(super) fn wants_network(&self) -> bool {
+        matches!(self, Self::Interface | Self::Rate(_) | Self::Resolver)
+    }
+
     /// Why it is taken.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -95,6 +108,12 @@ impl Step {
             Self::Temporary => "programs count on it; an image may do without",
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
+            Self::Interface => "it has the address that nobody else has on its network",
+            Self::Rate(_) => "asked for; to change it takes CAP_NET_ADMIN, which it does not have",
+            Self::Resolver => "names are looked up where this host looks them up",
+            Self::HostSysfs => {
+                "a new one is for who owns the network namespace; this one cannot be written to"
+            }
             Self::ReadOnlyRoot => "asked for",
             Self::OomScore(_) => "asked for",
             Self::Landlock(None) => {
@@ -140,6 +159,10 @@ impl fmt::Display for Step {
             Self::Temporary => write!(f, "make /tmp if there is none"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::Loopback => write!(f, "start the loopback interface"),
+            Self::Interface => write!(f, "start eth0, with its address and a default route"),
+            Self::Rate(rate) => write!(f, "let eth0 send {rate} bytes a second (tc-tbf(8))"),
+            Self::Resolver => write!(f, "write /etc/resolv.conf"),
+            Self::HostSysfs => write!(f, "show the host's /sys, read-only"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
             Self::OomScore(score) => write!(f, "raise the OOM score to {score}"),
             Self::Landlock(writable) => {

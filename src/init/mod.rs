@@ -13,7 +13,7 @@ mod further;
 mod memory;
 mod modules;
 pub(crate) mod names;
-mod network;
+pub(crate) mod network;
 mod pid1;
 mod protocol;
 pub(crate) mod root;

@@ -59,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) servers: Vec<Ipv4Addr>,
     /// The domains that short names are looked up in.
     pub(crate) search: Vec<String>,
+    /// The largest packet, where that is not what the interfaces come with.
+    pub(crate) mtu: Option<u16>,
 }
 
 /// Where an interface has its address from.

@@ -28,6 +28,7 @@ pub mod rlimits;
 pub mod seccomp;
 mod spawn;
 mod title;
+pub(crate) mod traffic;
 
 pub(crate) use file_system::FileSystem;
 pub(crate) use fork::{fork, fork_whole};

@@ -13,5 +13,6 @@ mod limits;
 mod management;
 mod many;
 mod namespaces;
+mod networks;
 mod root;
 mod streams;

@@ -21,10 +21,11 @@ pub(super) struct Attended {
     pub(super) killed: u64,
 }
 
-/// Starts the command at the other end of `channel`, and passes data and signals to and fro until it ends,
+/// Has the command started at the other end of `channel`, and passes data and signals to and fro until it ends,
 /// or `machine` becomes readable: what it runs in has ended.
 pub(super) fn attend(
     subject: &Subject,
+    mut start: Start,
     instance: &Instance,
     channel: UnixStream,
     machine: BorrowedFd<'_>,
@@ -35,7 +36,6 @@ pub(super) fn attend(
     if subject.detached {
         streams.discard();
     }
-    let mut start = subject.start.clone();
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
     let detached = subject.detached;

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 
 use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits, security};
+use super::{Args, limits, network, security};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
 use crate::container::{Container, Plan, Times, Volume, Wanted};
+use crate::init::Start;
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
 use crate::session::host::Signals;
@@ -26,17 +27,19 @@ const STARVED: &str =
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
+    let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
     let wanted = Wanted {
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
         read_only: args.mounts.read_only,
-        capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        capabilities,
         tmpfs: args.mounts.tmpfs.clone(),
         shm_size: args.mounts.shm_size,
         ulimits: args.limits.ulimits_here()?,
         oom_score: args.limits.oom_score_adj,
         apparmor: security::confinement(&args.security_opt)?,
+        network: network::of_container(&args.network, capabilities)?,
     };
     let plan = Plan::new(&wanted);
     let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
@@ -54,7 +57,6 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             args.count_instructions,
             "--count-instructions: it tells about a VM's start; --timing has a container's",
         ),
-        (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
@@ -92,17 +94,23 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
     recorder.reached(Phase::Claimed);
+    let reserved = network::reserve(&order.plan.network().published)?;
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let group = limits::group(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
+    let name = &subject.about.name;
+    let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent)?;
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let attended = attend(subject, &instance, ours, container.as_fd(), signals, Some(recorder))?;
+    let (held, setting) = network::connect(&container, name, order.plan.network(), reserved)?;
+    let start = Start { setting, ..subject.start.clone() };
+    let ended = container.as_fd();
+    let attended = attend(subject, start, &instance, ours, ended, signals, Some(recorder))?;
     recorder.reached(Phase::End);
     container.wait()?;
     recorder.reached(Phase::Gone);
+    drop(held);
     let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);

@@ -10,9 +10,9 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
 use super::attend::{Conclusion, Lost, attend};
-use super::limits;
 use super::order::VmOrder;
 use super::vmm::{Fate, Vmm};
+use super::{limits, nets};
 use crate::cli::{FAILED, timing};
 use crate::instances::Instance;
 use crate::isolate::cgroups::Group;
@@ -30,10 +30,17 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let signals = Signals::take()?;
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
+    let (_places, nets, network) = nets::connect(order)?;
     let subject = &order.subject;
+    let mut start = subject.start.clone();
+    if let Some(setting) = &mut start.setting {
+        setting.network = network;
+    }
     let group = limits::group_of_vm(&instance, &subject.about.name, &order.limits)?;
-    let vmm = Vmm::start(order, &instance, &group, &recorder, &front, theirs)?;
-    let attended = attend(subject, &instance, ours, vmm.as_fd(), signals, Some(recorder.as_ref()));
+    let vmm = Vmm::start(order, &nets, &instance, &group, &recorder, &front, theirs)?;
+    let ended = vmm.as_fd();
+    let recorded = Some(recorder.as_ref());
+    let attended = attend(subject, start, &instance, ours, ended, signals, recorded);
     let fate = vmm.end()?;
     if let Fate::Failed(reason) = fate {
         return Err(reason.into());

@@ -9,6 +9,7 @@ mod layer;
 mod limits;
 mod mounts;
 mod nets;
+mod network;
 mod order;
 mod security;
 mod vm;
@@ -27,6 +28,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 pub(super) use self::in_testbed::session_among_guests;
 use self::limits::LimitArgs;
 use self::mounts::MountArgs;
+use self::network::NetworkArgs;
 use self::order::{Order, Subject};
 use self::security::SecurityOption;
 use super::process::ProcessArgs;
@@ -36,7 +38,7 @@ use crate::init::Start;
 use crate::instances::{About, Half, now, random_name};
 use crate::isolate::capabilities::CapabilityChoice;
 use crate::trace::boot::{Phase, Recorder};
-use crate::workload::{AddressedNet, Volume};
+use crate::workload::Volume;
 
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
@@ -58,6 +60,8 @@ Examples:
   duplex run -v .:/src:ro -v ./out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run --net user ./rootfs wget http://example.com/
+  duplex run --net user -p 8080:80 ./rootfs httpd -f     this host's port 8080 leads to it
+  sudo $(command -v duplex) run --container --net bridge -p 8080:80 --net-rate 10M ./rootfs httpd -f
   duplex run debian:12                          an image that `duplex image import` has made
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it,
@@ -89,13 +93,8 @@ pub(super) struct Args {
     /// What others find it by, and its host name [default: random digits]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// A network interface, which the guest sees as eth0, eth1 and so on: (user) as this user has the
-    /// network, by passt, or on a tap of this host; none is the default. Options of a tap:
-    /// ip=ADDRESS/BITS|dhcp|none [default: what `duplex network` has for it, else dhcp],
-    /// gateway=ADDRESS, dns=ADDRESS. Of both: mac=ADDRESS; mtu=N; rate=SIZE and pps=N (bytes and
-    /// packets a second, each way); offload=on|off|rx|tx. Can be given again
-    #[arg(long = "net", value_name = "none|user|tap=NAME[,OPTION]…")]
-    nets: Vec<AddressedNet>,
+    #[command(flatten)]
+    network: NetworkArgs,
     /// Leave it running, and print its name: `duplex logs`, `exec`, `stop` and others find it by that,
     /// and `duplex rm` removes what remains of it. Not with -i, -t, --timing or --count-instructions
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
@@ -193,6 +192,9 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    if let Err(error) = crate::network::sweep() {
+        log::warn!("what others have left on networks stays for now: {error}");
+    }
     match order {
         Order::Container(order) => container::run(order, &recorder),
         Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),

@@ -11,7 +11,7 @@ use crate::container;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
-use crate::workload::{Cpus, Limits, MemorySize, Net};
+use crate::workload::{Cpus, Limits, MemorySize, Net, PublishedPort};
 
 /// What is to run, in either half.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,6 +84,8 @@ pub(super) struct VmOrder {
     pub(super) volumes: Vec<Volume>,
     /// Its network interfaces.
     pub(super) nets: Vec<Net>,
+    /// The ports of this host that lead to it.
+    pub(super) published: Vec<PublishedPort>,
     /// How many vCPUs.
     pub(super) cpus: Cpus,
     /// How much memory.

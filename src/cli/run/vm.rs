@@ -17,7 +17,8 @@ use crate::workload::NetBackend;
 /// starts.
 pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<dyn Error>> {
     refuse(args)?;
-    let by_passt = args.nets.iter().filter(|net| net.net.backend == NetBackend::User).count();
+    let by_passt =
+        args.network.nets.iter().filter(|net| net.net.backend == NetBackend::User).count();
     let limits = args.limits.of_vm(args.volume.len() + by_passt)?;
     memory::check(limits.memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
@@ -32,7 +33,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         );
     }
     let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.nets)?;
+    let (nets, network) = nets::decide(&args.network)?;
     if let (Some(reason), Some(net)) = (&reason, nets.first()) {
         // Without one the guest would ask for an address, which nobody there has to give.
         let address = "ip addr add 10.9.8.1/24 dev tap0; ";
@@ -62,6 +63,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         layer,
         volumes,
         nets,
+        published: args.network.publish.clone(),
         cpus: limits.cpus,
         memory: limits.memory,
         limits: limits.group,

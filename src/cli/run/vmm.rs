@@ -16,6 +16,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
+use super::nets::published_by;
 use super::order::VmOrder;
 use super::volumes;
 use crate::cli::interface;
@@ -40,7 +41,7 @@ use crate::vm::end::End;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
 use crate::vm::session::Figures;
-use crate::workload::{Cmdline, Disk};
+use crate::workload::{Cmdline, Disk, Net};
 
 /// The guest's vsock address. Each guest has a device of its own, so that all can have the same.
 const CID: u32 = 3;
@@ -62,7 +63,7 @@ pub(super) struct Vmm {
 /// What is left of a VMM.
 pub(super) enum Fate {
     /// What it has to tell.
-    Told(Told),
+    Told(Box<Told>),
     /// Why there was no machine.
     Failed(String),
     /// It ended without a word.
@@ -83,7 +84,7 @@ pub(super) struct Told {
 }
 
 impl Vmm {
-    /// Starts it in `group`. The session in the guest is at the other end of `session`; further ones are
+    /// Starts it in `group`, with these networks. The session in the guest is at the other end of `session`; further ones are
     /// asked for at `front`. To be called while this process has a single thread, with all signals
     /// blocked that are not meant for the VMM's.
     ///
@@ -91,6 +92,7 @@ impl Vmm {
     /// The group's, or the kernel refuses another process.
     pub(super) fn start(
         order: &VmOrder,
+        nets: &[Net],
         instance: &Instance,
         group: &Group,
         recorder: &Arc<Recorder>,
@@ -103,7 +105,7 @@ impl Vmm {
         let live = move || {
             let told = enter(entrances, order.oom_score)
                 .map_err(Into::into)
-                .and_then(|()| serve(order, instance, recorder, front, session, &theirs))
+                .and_then(|()| serve(order, nets, instance, recorder, front, session, &theirs))
                 .map_err(|error| error.to_string());
             // Where nobody listens any more, nobody asks.
             let told = serde_json::to_vec(&told).unwrap_or_default();
@@ -127,7 +129,7 @@ impl Vmm {
         let status = self.process.wait()?;
         let told: Option<Result<Told, String>> = serde_json::from_slice(&told).ok();
         Ok(match told {
-            Some(Ok(told)) => Fate::Told(told),
+            Some(Ok(told)) => Fate::Told(Box::new(told)),
             Some(Err(reason)) => Fate::Failed(reason),
             None => Fate::Killed(status),
         })
@@ -165,6 +167,7 @@ fn enter(entrances: Vec<OwnedFd>, oom_score: Option<i16>) -> io::Result<()> {
 /// Runs the guest until it ends, or `line` does.
 fn serve(
     order: &VmOrder,
+    nets: &[Net],
     instance: &Instance,
     recorder: &Arc<Recorder>,
     front: &Arc<Front>,
@@ -172,7 +175,7 @@ fn serve(
     line: &UnixStream,
 ) -> Result<Told, Box<dyn Error>> {
     front.offer(SESSION_PORT, session)?;
-    let mut devices = devices(order, front)?;
+    let mut devices = devices(order, nets, front)?;
     devices.extend(volumes::devices(&order.volumes, instance)?);
     let plan = plan(order, devices.len())?;
     recorder.reached(Phase::Planned);
@@ -216,6 +219,7 @@ fn plan(order: &VmOrder, devices: usize) -> Result<Plan, Box<dyn Error>> {
 /// to init.
 fn devices(
     order: &VmOrder,
+    nets: &[Net],
     front: &Arc<Front>,
 ) -> Result<Vec<Box<dyn VirtioDevice>>, Box<dyn Error>> {
     let mut devices: Vec<Box<dyn VirtioDevice>> = Vec::new();
@@ -229,9 +233,10 @@ fn devices(
         let backing = Backing::open(&disk.path, disk.read_only)?;
         devices.push(Box::new(Block::new(&disk, number, backing)?));
     }
-    for (number, net) in order.nets.iter().enumerate() {
+    for (number, net) in nets.iter().enumerate() {
         let user = UserNetwork::of(number);
-        devices.push(Box::new(interface::build(net, number, Some(&user))?));
+        let published = published_by(order, number);
+        devices.push(Box::new(interface::build(net, number, Some(&user), published)?));
     }
     let thread = Arc::new(EventThread::start("devices")?);
     let vsock = Vsock::new(CID, front.clone(), thread).receive_buffers(RECEIVE_BUFFERS);
