@@ -1,6 +1,7 @@
 //! Many containers: one after another, at once, and such that duplex does not live to see the end of.
 
 use std::fs;
+use std::io::{Read, pipe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -189,23 +190,26 @@ fn at_once_they_all_answer() {
 /// it that after the next command nothing is left. `name` is given a number.
 fn killed_throughout(names: &str, make: impl Fn(&str) -> Command) {
     let points = if soak() { 200 } else { 20 };
-    let quiet = |mut command: Command| {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
+    let killed = |name: &str, call: usize| {
+        let (mut reader, writer) = pipe().unwrap();
+        let mut command = make(name);
+        command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+        let calls = killed_at(&mut command, call);
+        drop(command);
+        // It ends when nobody has it any more: a container whose duplex was killed ends by itself, and as
+        // long as it has not, it is alive in the eyes of others.
+        reader.read_to_end(&mut Vec::new()).unwrap();
+        calls
     };
-    let whole = format!("{names}whole");
-    let calls = killed_at(&mut quiet(make(&whole)), usize::MAX).unwrap();
+    let calls = killed(&format!("{names}whole"), usize::MAX).unwrap();
     for point in 0..points {
         let name = format!("{names}{point}");
-        killed_at(&mut quiet(make(&name)), 1 + point * calls / points);
+        killed(&name, 1 + point * calls / points);
         // It may be there still, or may be no more: there is no other state.
         end_of(here(among(&["rm", "--force", &name])));
         said(among(&["ps"]));
-        assert_eq!(
-            left(names),
-            Vec::<String>::new(),
-            "killed at call {point} * {calls} / {points}"
-        );
+        let call = format!("killed at call {point} * {calls} / {points}");
+        assert_eq!(left(names), Vec::<String>::new(), "{call}");
     }
 }
 
