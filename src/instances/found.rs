@@ -5,19 +5,23 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::Pid;
 
 use super::about::{About, Ended, Half, Status};
 use super::log::LogReader;
-use super::{ABOUT, Error, OUTSIDE, SOCKET, ended, group, through};
+use super::{ABOUT, Entry, Error, OUTSIDE, SOCKET, VMM, ended, group, through};
 use crate::isolate::cgroups::{Group, Usage};
-use crate::isolate::{open_pidfd, send_signal};
+use crate::isolate::{Identified, send_signal};
 use crate::session::poll::Poll;
 use crate::state::{INSTANCE, StateDirectory};
+
+/// How long a VMM has to stop, and how long to wait before looking again.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The longest answer of a socket that a connection waits behind: "OK <port>\n".
 const LONGEST_ANSWER: usize = 16;
@@ -27,6 +31,8 @@ const LONGEST_ANSWER: usize = 16;
 pub struct Found {
     /// What it is.
     pub about: About,
+    /// Who runs it.
+    run_by: Identified,
     directory: File,
     lock: File,
     group: Option<Group>,
@@ -38,14 +44,14 @@ impl Found {
         let (Some(directory), Some(lock)) = (state.find(&place)?, state.lock_of(&place)?) else {
             return Ok(None);
         };
-        let about = match fs::read(through(&directory, ABOUT)) {
+        let entry = match fs::read(through(&directory, ABOUT)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
         };
-        let about = about.map_err(|error| state.failed(&error))?;
+        let Entry { about, run_by } = entry.map_err(|error| state.failed(&error))?;
         let group = group(fs::read(through(&directory, OUTSIDE)));
         let group = group.map_err(|error| state.failed(&error))?;
-        Ok(Some(Found { about, directory, lock, group }))
+        Ok(Some(Found { about, run_by, directory, lock, group }))
     }
 
     /// What it does.
@@ -61,8 +67,7 @@ impl Found {
             }
             Err(fs::TryLockError::Error(error)) => Err(self.unreachable(error)),
             Err(fs::TryLockError::WouldBlock) => {
-                let frozen = self.group.as_ref().is_some_and(Group::is_frozen);
-                Ok(if frozen { Status::Paused } else { Status::Running })
+                Ok(if self.is_paused() { Status::Paused } else { Status::Running })
             }
         }
     }
@@ -87,7 +92,7 @@ impl Found {
     /// It has ended.
     pub fn pid(&self) -> Result<Pid, Error> {
         self.running()?;
-        self.listener().map_err(|error| self.unreachable(error))
+        Ok(self.run_by.pid())
     }
 
     /// Its log, if it has one.
@@ -131,22 +136,66 @@ impl Found {
         connect().map_err(|error| self.unreachable(error))
     }
 
-    /// Stops all its processes, or in a VM the vCPUs and devices.
+    /// Stops all its processes, or the VMM, and waits until they have stopped.
     ///
     /// # Errors
-    /// It has ended, or has no control group.
+    /// It has ended, or is a container without a control group.
     pub fn pause(&self) -> Result<(), Error> {
         self.running()?;
-        Ok(self.freezer()?.freeze()?)
+        match self.vmm()? {
+            Some(vmm) => self.stop_vmm(vmm),
+            None => Ok(self.freezer()?.freeze()?),
+        }
     }
 
     /// Lets it go on.
     ///
     /// # Errors
-    /// It has ended, or has no control group.
+    /// It has ended, or is a container without a control group.
     pub fn resume(&self) -> Result<(), Error> {
         self.running()?;
-        Ok(self.freezer()?.thaw()?)
+        match self.vmm()? {
+            Some(vmm) => self.send(vmm, Signal::SIGCONT),
+            None => Ok(self.freezer()?.thaw()?),
+        }
+    }
+
+    /// The VMM is stopped by a signal. Its group has a thread of the kernel in it (kvm-nx-lpage-recovery, before
+    /// Linux 6.13), which the freezer of version 2 waits for in vain.
+    fn stop_vmm(&self, vmm: Identified) -> Result<(), Error> {
+        self.send(vmm, Signal::SIGSTOP)?;
+        let deadline = Instant::now() + PATIENCE;
+        while !vmm.is_stopped() {
+            if Instant::now() >= deadline {
+                self.send(vmm, Signal::SIGCONT)?;
+                return Err(Error::Stuck(self.about.name.clone(), PATIENCE.as_secs()));
+            }
+            // Only its parent would be told.
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn is_paused(&self) -> bool {
+        match self.vmm() {
+            Ok(Some(vmm)) => vmm.is_stopped(),
+            _ => self.group.as_ref().is_some_and(Group::is_frozen),
+        }
+    }
+
+    /// The process of its VMM, if it has one by now.
+    fn vmm(&self) -> Result<Option<Identified>, Error> {
+        let bytes = match fs::read(through(&self.directory, VMM)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|error| self.unreachable(error))?,
+        };
+        // Cut short: it is just being started.
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    fn send(&self, process: Identified, signal: Signal) -> Result<(), Error> {
+        let send = || send_signal(process.open()?.as_fd(), signal);
+        send().map_err(|error| self.unreachable(error))
     }
 
     fn freezer(&self) -> Result<&Group, Error> {
@@ -159,8 +208,7 @@ impl Found {
     /// It has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.running()?;
-        let send = || -> io::Result<()> { send_signal(self.process()?.as_fd(), signal) };
-        send().map_err(|error| self.unreachable(error))?;
+        self.send(self.run_by, signal)?;
         self.let_go_on()
     }
 
@@ -171,9 +219,9 @@ impl Found {
     /// It may not be sent signals.
     pub fn end(&self, signal: Signal, limit: Duration) -> Result<bool, Error> {
         let end = || -> io::Result<Option<OwnedFd>> {
-            let process = match self.process() {
-                // It ends by itself, or has.
-                Err(error) if is_gone(&error) => return Ok(None),
+            let process = match self.run_by.open() {
+                // It has ended.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
                 other => other?,
             };
             send_signal(process.as_fd(), signal)?;
@@ -194,10 +242,7 @@ impl Found {
 
     /// What is paused can do nothing about a signal.
     fn let_go_on(&self) -> Result<(), Error> {
-        match &self.group {
-            Some(group) if group.is_frozen() => Ok(group.thaw()?),
-            _ => Ok(()),
-        }
+        if self.is_paused() { self.resume() } else { Ok(()) }
     }
 
     /// Waits until it has ended.
@@ -224,28 +269,15 @@ impl Found {
         }
     }
 
-    /// The process that runs it, held: its number alone might have come to mean another.
+    /// The process that runs it, held.
     ///
     /// # Errors
-    /// Nobody listens for it any more.
+    /// It is gone.
     pub fn process(&self) -> io::Result<OwnedFd> {
-        let process = open_pidfd(self.listener()?)?;
-        // It had the number before, and listens still.
-        self.listener()?;
-        Ok(process)
-    }
-
-    /// The process that listens at its socket.
-    fn listener(&self) -> io::Result<Pid> {
-        let stream = UnixStream::connect(through(&self.directory, SOCKET))?;
-        Ok(Pid::from_raw(getsockopt(&stream, sockopt::PeerCredentials)?.pid()))
+        self.run_by.open()
     }
 
     fn unreachable(&self, error: io::Error) -> Error {
         Error::Unreachable(self.about.name.clone(), error)
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
 }

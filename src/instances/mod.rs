@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   lock       held by the process that runs it; then how it has ended: an `Ended`, as JSON
-//!   about      what it is: an `About`, as JSON
+//!   about      what it is: an `About`, and the process that runs it, as JSON
+//!   vmm        the process of its VMM, as JSON
 //!   guest      the socket at which further sessions are asked for
 //!   outside    its control group, as JSON
 //!   log        what it has written, where it is detached
@@ -33,7 +34,9 @@ pub use about::{About, Ended, Half, Status, now};
 pub use found::Found;
 pub(crate) use log::{Log, LogReader, Record};
 pub use own::Instance;
+use serde::{Deserialize, Serialize};
 
+use crate::isolate::Identified;
 use crate::isolate::cgroups::{self, Group};
 use crate::random::random_bytes;
 use crate::state::{self, INSTANCE, Leftover, StateDirectory};
@@ -41,9 +44,19 @@ use crate::state::{self, INSTANCE, Leftover, StateDirectory};
 const ABOUT: &str = "about";
 const SOCKET: &str = "guest";
 const OUTSIDE: &str = "outside";
+const VMM: &str = "vmm";
 
 /// What remains of one that has ended, and is not to be forgotten.
 const KEPT: [&str; 3] = [ABOUT, log::LOG, log::OLD];
+
+/// What others find.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    about: About,
+    /// The process that runs it. Means something as long as the lock is held.
+    run_by: Identified,
+}
 
 /// Why an instance cannot be made or used.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +90,11 @@ pub enum Error {
          delegated to you"
     )]
     NoGroup(String),
+    /// The VMM does not stop.
+    #[error(
+        "the VMM of {0} did not stop within {1} s: it waits for a disk or a file server of this host"
+    )]
+    Stuck(String, u64),
     /// Its control group.
     #[error(transparent)]
     Group(#[from] cgroups::Error),
@@ -134,8 +152,16 @@ pub fn all() -> Result<Vec<Found>, Error> {
     let state = open()?;
     let names = state.names()?;
     let ours = names.iter().filter_map(|name| name.strip_prefix(INSTANCE));
-    // One that is removed just now is left out.
-    ours.filter_map(|name| Found::look_up(&state, name).transpose()).collect()
+    let found = |name| match Found::look_up(&state, name) {
+        // One that cannot be read does not hide the others.
+        Err(error) => {
+            ::log::warn!("instance {name} is left out: {error}");
+            None
+        }
+        // One that is removed just now is left out.
+        Ok(found) => found,
+    };
+    Ok(ours.filter_map(found).collect())
 }
 
 /// The one of this name.

@@ -4,9 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use super::about::{About, Ended};
 use super::log::Log;
-use super::{ABOUT, Error, KEPT, OUTSIDE, SOCKET, open, through};
+use super::{ABOUT, Entry, Error, KEPT, OUTSIDE, SOCKET, VMM, open, through};
+use crate::isolate::Identified;
 use crate::isolate::cgroups::Group;
 use crate::state::{INSTANCE, Place};
 
@@ -25,7 +28,8 @@ impl Instance {
     pub fn claim(about: &About) -> Result<Instance, Error> {
         let state = open()?;
         let made = state.create(&format!("{INSTANCE}{}", about.name), |place| {
-            fs::write(place.path.join(ABOUT), serde_json::to_vec(about)?)
+            let entry = Entry { about: about.clone(), run_by: Identified::this()? };
+            fs::write(place.path.join(ABOUT), serde_json::to_vec(&entry)?)
         })?;
         made.map(|(place, ())| Instance { place, remains: about.remains })
             .ok_or_else(|| Error::Taken(about.name.clone()))
@@ -78,6 +82,14 @@ impl Instance {
             return Ok(());
         }
         fs::write(self.file(OUTSIDE), serde_json::to_vec(group)?)
+    }
+
+    /// Says in which process its VMM is, for others to stop it.
+    ///
+    /// # Errors
+    /// The file system's, or that process is gone.
+    pub fn has_vmm(&self, pid: Pid) -> io::Result<()> {
+        fs::write(self.file(VMM), serde_json::to_vec(&Identified::of(pid)?)?)
     }
 
     /// Gives it up at its end, or leaves what is to remain: its log, and what others want to know. Nothing

@@ -10,6 +10,7 @@ pub(crate) mod dispositions;
 mod file_system;
 mod fork;
 pub mod hardening;
+mod identified;
 mod identity;
 #[cfg(test)]
 mod in_child;
@@ -32,6 +33,7 @@ pub(crate) mod traffic;
 
 pub(crate) use file_system::FileSystem;
 pub(crate) use fork::{fork, fork_whole};
+pub use identified::Identified;
 pub(crate) use identity::is_master_of_all_files;
 pub use mounts::{
     Attributes, attach, attach_over, bind, clone_tree, detach, follow_only, make_read_only,
@@ -42,6 +44,6 @@ pub(crate) use namespaces::{map_range, map_self};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;
-pub(crate) use process::{open_pidfd, send_signal};
+pub(crate) use process::send_signal;
 pub use program::Program;
 pub(crate) use title::rename;

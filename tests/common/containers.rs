@@ -6,12 +6,13 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use super::process::Process;
-use super::{DUPLEX, duplex, empty_directory, image, say};
+use super::{DUPLEX, directory, duplex, image, say};
 
 /// Where the instances of these tests are, and nobody else's.
 pub(crate) fn runtime_directory() -> &'static Path {
     static DIRECTORY: OnceLock<std::path::PathBuf> = OnceLock::new();
-    DIRECTORY.get_or_init(|| empty_directory("containers"))
+    // What a run of these tests that was killed has left there, the next command removes.
+    DIRECTORY.get_or_init(|| directory("containers"))
 }
 
 /// duplex with these arguments, among the instances of these tests.

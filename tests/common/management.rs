@@ -19,7 +19,8 @@ pub(crate) struct Half {
 }
 
 /// Answers signals, and writes to both outputs.
-const SERVER: &str = "echo up; echo bad >&2; trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM
+const SERVER: &str = "trap 'echo usr1' USR1; trap 'echo term; exit 7' TERM
+                      echo up; echo bad >&2; touch /ready
                       while :; do sleep 1000 & wait $!; done";
 
 impl Half {
@@ -47,6 +48,12 @@ impl Half {
         let options = [&["--detach", "--name", name], options].concat();
         let output = Process::start(&mut (self.shell)(&options, script)).output();
         assert_eq!(text(&output.stdout), format!("{name}\n"), "{}", text(&output.stderr));
+    }
+
+    /// Waits until it answers signals, where there is no log to tell.
+    fn is_ready(&self, name: &str) {
+        let script = "until [ -e /ready ]; do sleep 0.1; done";
+        self.said(&["exec", name, "sh", "-c", script]);
     }
 
     fn inspect(&self, name: &str) -> Value {
@@ -107,6 +114,7 @@ impl Half {
         let name = format!("paused-{}", self.name);
         let name = name.as_str();
         self.start(name, &[], SERVER);
+        self.is_ready(name);
         assert_eq!(self.said(&["pause", name]), format!("{name}\n"));
         assert!(self.complained(&["exec", name, "true"]).contains("paused"));
         self.said(&["resume", name]);
@@ -150,6 +158,7 @@ impl Half {
         let name = name.as_str();
         self.start(name, &["--rm"], SERVER);
         assert!(self.complained(&["logs", name]).contains("has no log"));
+        self.is_ready(name);
         let waiting = Process::start(&mut (self.duplex)(&["wait", name]));
         self.said(&["stop", name]);
         assert_eq!(text(&waiting.output().stdout), "7\n");

@@ -64,14 +64,18 @@ pub(crate) fn duplex(arguments: &[&str]) -> Command {
     command
 }
 
-/// An empty directory, for what all tests of a program share: it stays until the next run.
-pub(crate) fn empty_directory(name: &str) -> PathBuf {
+/// A directory for what all tests of a program share, with what the last run has left in it.
+pub(crate) fn directory(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    if path.exists() {
-        std::fs::remove_dir_all(&path).unwrap();
-    }
     std::fs::create_dir_all(&path).unwrap();
     path
+}
+
+/// The same, but empty.
+pub(crate) fn empty_directory(name: &str) -> PathBuf {
+    let path = directory(name);
+    std::fs::remove_dir_all(&path).unwrap();
+    directory(name)
 }
 
 /// A file in a directory of its own, which is removed with the returned guard.

@@ -3,7 +3,6 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
 use super::order::{Order, VmOrder};
@@ -34,8 +33,6 @@ pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
         );
     }
     let instance = Instance::claim(&order.subject.about)?;
-    // Nobody is answered here; but whoever connects learns which process this is.
-    let _listener = UnixListener::bind(instance.socket())?;
     let mut there = order.clone();
     there.subject.about.testbed = false;
     // It is, here.
