@@ -4,6 +4,9 @@
 //! - `net-peer give ADDRESS BYTES`: gives the host noise, and says the same
 //! - `net-peer knock ADDRESS COUNT`: that many short connections, one after the other; then waits
 //!   until the host has as few connections, and duplex as few descriptors, as before
+//! - `net-peer echo PORT`: says "up", and sends the first datagram that comes there back
+//!
+//! Anywhere, `net-peer datagram ADDRESS PORT` sends one, again and again, until it comes back.
 //!
 //! On the host, `net-peer serve ADDRESS BYTES COMMAND…` answers, starts the guest and ends as it does.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
@@ -11,10 +14,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         ["give", address, bytes] => {
             println!("gave {}", give(connect(address, TAKE), bytes.parse().unwrap()));
         }
+        ["echo", port] => echo(port.parse().unwrap()),
+        ["datagram", address, port] => datagram(address.parse().unwrap(), port.parse().unwrap()),
         ["knock", address, count] => knock(address, count.parse().unwrap()),
         ["serve", address, bytes, program, ref arguments @ ..] => {
             let done = serve(address.parse().unwrap(), bytes.parse().unwrap());
@@ -45,6 +51,26 @@ fn main() -> ExitCode {
         _ => return 2.into(),
     }
     ExitCode::SUCCESS
+}
+
+fn echo(port: u16) {
+    let socket = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+    println!("up");
+    let mut buffer = [0; 64];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    socket.send_to(&buffer[..length], from).unwrap();
+}
+
+fn datagram(address: IpAddr, port: u16) {
+    let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+    // Datagrams may be lost.
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.connect((address, port)).unwrap();
+    let mut buffer = [0; 64];
+    let came_back = (0..10).any(|_| {
+        socket.send(b"there").is_ok() && socket.recv(&mut buffer).is_ok_and(|length| length == 5)
+    });
+    println!("{}", if came_back { "and back" } else { "nothing" });
 }
 
 fn connect(address: &str, port: u16) -> TcpStream {

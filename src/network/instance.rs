@@ -72,11 +72,18 @@ pub struct Place {
 /// As [`Error`] has them. Nothing is left then.
 pub fn join(network: &str, newcomer: &Newcomer<'_>) -> Result<Place, Error> {
     check_name(network)?;
-    let networks = Networks::open()?;
-    if networks.find(network)?.is_none() && network == NetBackend::DEFAULT_BRIDGE {
+    let networks = Networks::lock()?;
+    networks.remove_abandoned()?;
+    if let Some((bridge, subnet)) = networks.complete(network)? {
+        return networks.join(&bridge, subnet, newcomer);
+    }
+    if network == NetBackend::DEFAULT_BRIDGE {
+        networks.clean()?;
         networks.create(&Wanted::without_taps(network))?;
     }
-    networks.join(network, newcomer)
+    let made = networks.complete(network)?;
+    let (bridge, subnet) = made.ok_or_else(|| Error::Missing(network.to_owned()))?;
+    networks.join(&bridge, subnet, newcomer)
 }
 
 /// Removes what instances that were killed have left on networks. Where none is on any, this is a look
@@ -98,13 +105,24 @@ pub fn sweep() -> Result<(), Error> {
 }
 
 impl Networks {
-    fn join(&self, network: &str, newcomer: &Newcomer<'_>) -> Result<Place, Error> {
-        let missing = || Error::Missing(network.to_owned());
-        let found = self.find(network)?.ok_or_else(missing)?;
-        let subnet = found.subnet.ok_or_else(missing)?;
-        let interfaces = self.interfaces()?;
-        let bridge = interfaces.iter().find(|link| link.name == network).ok_or_else(missing)?;
-        let (port, own, lock) = self.choose_port(network, subnet, &interfaces)?;
+    /// The bridge of a network that is complete, and its addresses.
+    fn complete(&self, network: &str) -> Result<Option<(Interface, Subnet)>, Error> {
+        let is_it = |link: &Interface| link.name == network && link.is_marked && link.is_complete;
+        let Some(bridge) = self.interfaces()?.into_iter().find(is_it) else { return Ok(None) };
+        let addresses =
+            links::addresses(&self.netlink).map_err(Error::refused(network, "list addresses"))?;
+        let own = addresses.into_iter().find(|(index, _)| *index == bridge.index);
+        Ok(own.map(|(_, subnet)| (bridge, subnet)))
+    }
+
+    fn join(
+        &self,
+        bridge: &Interface,
+        subnet: Subnet,
+        newcomer: &Newcomer<'_>,
+    ) -> Result<Place, Error> {
+        let network = bridge.name.as_str();
+        let (port, own, lock) = self.choose_port(network, subnet, &self.interfaces()?)?;
         let mac = newcomer.mac.unwrap_or_else(|| mac_of(own.address));
         let gateway = subnet.gateway();
         let end = End {

@@ -1,8 +1,9 @@
 //! Networks for guests, for root: a bridge with an address, taps on it, and NAT for what lies beyond.
 //!
-//! There is no state but the kernel's. What is made here is known by a mark (its group) from its first
-//! moment on, and a bridge gets its alias when it is complete and loses it before it is removed. Each
-//! command begins by removing what is not complete, so nothing stays behind one that was killed.
+//! There is no state but the kernel's, and a locked file for each port that is an instance's. What is
+//! made here is known by a mark (its group) from its first moment on, and a bridge gets its alias when it
+//! is complete and loses it before it is removed. Each command begins by removing what is not complete,
+//! so nothing stays behind one that was killed.
 //!
 //! | file | idea |
 //! |---|---|

@@ -2,11 +2,12 @@
 //! is the host there has nothing to do with this one's network.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::common::containers::{command, end_of, has_containers, runtime_directory};
 use crate::common::process::Process;
-use crate::common::{DUPLEX, find_program, image, say, soak};
+use crate::common::{DUPLEX, find_program, image, say, soak, text};
 
 /// What every script begins with. Its shell is PID 1: nothing that it has started outlives it. `serve NAME OPTIONS…` starts a container that answers on port 80, and
 /// returns when it does; `get URL` says what is there, or "nothing".
@@ -184,6 +185,27 @@ fn published_ports_lead_to_it_from_everywhere_and_nowhere_else() {
         let said = format!("-p: tcp port {port} of this host is taken: end what listens there");
         assert!(all.contains(&said), "{all}");
     }
+}
+
+#[test]
+fn datagrams_reach_a_published_port() {
+    let own = std::env::current_exe().unwrap();
+    let peer = own.parent().and_then(Path::parent).unwrap().join("examples/net-peer");
+    if !peer.exists() {
+        say("SKIPPED: the example net-peer is not built (cargo test builds all of them)");
+        return;
+    }
+    let script = r#"
+        cp -r "$IMAGE" image; cp PEER image/bin/net-peer; chmod 755 image/bin/net-peer
+        for address in 127.0.0.1 10.87.0.1; do
+            rm -f up; mkfifo up
+            $run --net bridge -p 5353:53/udp image net-peer echo 53 >up & pid=$!
+            read -r line <up
+            echo "$address: $line $(image/bin/net-peer datagram $address 5353)"
+            kill $pid || :; wait $pid || :
+        done"#;
+    let Some(all) = scene("datagrams", &script.replace("PEER", text(&peer))) else { return };
+    has(&all, &["127.0.0.1: up and back", "10.87.0.1: up and back"]);
 }
 
 #[test]
