@@ -71,12 +71,14 @@ impl Network {
         all
     }
 
-    /// What its PID 1 does, in order.
+    /// What its PID 1 does about it before anything outside is done; of the host's it changes nothing.
+    pub(super) fn first_step(&self) -> Option<Step> {
+        (self.attachment != Attachment::Host).then_some(Step::Loopback)
+    }
+
+    /// What its PID 1 does then, in order.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        if self.attachment != Attachment::Host {
-            steps.push(Step::Loopback);
-        }
         if matches!(self.attachment, Attachment::User | Attachment::Bridge(_)) {
             steps.push(Step::Interface);
             steps.extend(self.rate.map(Step::Rate));

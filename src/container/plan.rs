@@ -104,7 +104,10 @@ impl Plan {
     /// What its PID 1 does before it needs to know what its network is, and what it does then.
     pub(super) fn split(&self) -> (Range<usize>, Range<usize>) {
         let all = self.steps.len();
-        let at = self.steps.iter().position(Step::wants_network).unwrap_or(all);
+        // pasta opens its namespaces by its number, which nobody may once it has changed its user.
+        let by_pasta = self.network.attachment == Attachment::User;
+        let waits = |step: &Step| step.wants_network() || (by_pasta && *step == Step::BecomeRoot);
+        let at = self.steps.iter().position(waits).unwrap_or(all);
         (0..at, at..all)
     }
 
@@ -128,9 +131,10 @@ impl Plan {
     }
 }
 
-/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that has changed its user can no longer write to its own files in /proc
-/// (PR_SET_DUMPABLE), where the clock is set; new mounts of proc and sysfs are allowed in a user namespace only while the
-/// host's are still in sight, mount_namespaces(7); whatever needs a capability comes before they go.
+/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that
+/// has changed its user can no longer write to its own files in /proc (PR_SET_DUMPABLE), where the clock is
+/// set; new mounts of proc and sysfs are allowed in a user namespace only while the host's are still in
+/// sight, mount_namespaces(7); whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     let become_root = match users {
         Users::Range => Step::BecomeRoot,
@@ -138,7 +142,9 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     };
     let mut steps = vec![Step::EnterGroups, Step::AllSignals, Step::OwnClock];
     steps.extend(wanted.oom_score.map(Step::OomScore));
-    steps.extend([Step::SeparateMounts, Step::Loopback, Step::Await, become_root]);
+    steps.push(Step::SeparateMounts);
+    steps.extend(wanted.network.first_step());
+    steps.extend([Step::Await, become_root]);
     if users == Users::Caller {
         steps.push(Step::LayImage);
     }
