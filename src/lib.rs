@@ -27,7 +27,7 @@
 //! | `image` | root file systems: imported, stored, and as disks that guests read |
 //! | `vm` | the hardware half: KVM, memory, boot protocols, devices |
 //! | `container` | the shared-kernel half: namespaces, layered root, PID 1 |
-//! | `network` | bridges with taps and NAT, for guests |
+//! | `network` | bridges with NAT, and instances on them |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `cli` | one file a subcommand |
 

@@ -41,8 +41,8 @@ pub(super) fn each_where_it_is(
     })
 }
 
-/// `act` returns false when it has said itself why it has failed.
-fn over(
+/// The same for what prints names itself. `act` returns false when it has said why it has failed.
+pub(super) fn over(
     names: &[String],
     mut act: impl FnMut(&str) -> Result<bool, Box<dyn Error>>,
 ) -> Result<ExitCode, Box<dyn Error>> {

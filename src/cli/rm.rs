@@ -1,10 +1,11 @@
 //! `duplex rm`: forgetting instances that have ended.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::each::{each, in_testbed};
+use super::each::{in_testbed, over};
 use super::stop::end;
 use crate::instances;
 use crate::testbed;
@@ -17,9 +18,12 @@ Examples:
   duplex rm --force web                         end it first, if it runs
   duplex rm $(duplex ps --all --quiet)")]
 pub(super) struct Args {
-    /// Kill those that run first
+    /// Kill those that run first; one that is not there is no error
     #[arg(long, short)]
     force: bool,
+    /// Print no names
+    #[arg(long, short)]
+    quiet: bool,
     /// Which, by name
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
@@ -27,8 +31,11 @@ pub(super) struct Args {
 
 /// Removes them, and prints the name of each that is gone.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    each(&args.names, |name| {
-        let found = instances::find(name)?;
+    over(&args.names, |name| {
+        let found = match instances::find(name) {
+            Err(instances::Error::None(_)) if args.force => return Ok(true),
+            other => other?,
+        };
         if args.force {
             end(&found, Duration::ZERO)?;
         }
@@ -38,9 +45,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             other => other?,
         }
         if found.about.testbed && found.about.remains && testbed::stays()? {
-            let force = args.force.then(|| "--force".into());
-            in_testbed(&found, ["rm".into(), name.into()].into_iter().chain(force))?;
+            in_testbed(&found, ["rm", "--force", "--quiet", name].map(Into::into))?;
         }
-        Ok(())
+        if !args.quiet {
+            writeln!(std::io::stdout(), "{name}")?;
+        }
+        Ok(true)
     })
 }

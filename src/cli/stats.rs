@@ -28,7 +28,7 @@ Examples:
   duplex stats --json web | jq '.[0].usage.memory.current'
 
 What its control group counts is shown, so it wants one; `-` stands for what is not counted. Of a
-VM that is what the guest, its devices and duplex itself use together.")]
+VM that is what the guest, its VMM and the programs that serve it use together.")]
 pub(super) struct Args {
     /// Once, after a second in which CPU time is counted
     #[arg(long)]

@@ -71,12 +71,7 @@ impl Network {
         all
     }
 
-    /// What its PID 1 does about it before anything outside is done; of the host's it changes nothing.
-    pub(super) fn first_step(&self) -> Option<Step> {
-        (self.attachment != Attachment::Host).then_some(Step::Loopback)
-    }
-
-    /// What its PID 1 does then, in order.
+    /// What its PID 1 does once it knows what the network is, in order.
     pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         if matches!(self.attachment, Attachment::User | Attachment::Bridge(_)) {

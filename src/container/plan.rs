@@ -104,10 +104,11 @@ impl Plan {
     /// What its PID 1 does before it needs to know what its network is, and what it does then.
     pub(super) fn split(&self) -> (Range<usize>, Range<usize>) {
         let all = self.steps.len();
-        // pasta opens its namespaces by its number, which nobody may once it has changed its user.
-        let by_pasta = self.network.attachment == Attachment::User;
-        let waits = |step: &Step| step.wants_network() || (by_pasta && *step == Step::BecomeRoot);
-        let at = self.steps.iter().position(waits).unwrap_or(all);
+        let at = match self.network.attachment {
+            // The kernel shows pasta the namespaces of nobody who has changed their user.
+            Attachment::User => 0,
+            _ => self.steps.iter().position(Step::wants_network).unwrap_or(all),
+        };
         (0..at, at..all)
     }
 
@@ -143,13 +144,15 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     let mut steps = vec![Step::EnterGroups, Step::AllSignals, Step::OwnClock];
     steps.extend(wanted.oom_score.map(Step::OomScore));
     steps.push(Step::SeparateMounts);
-    steps.extend(wanted.network.first_step());
+    let shares_network = wanted.network.attachment == Attachment::Host;
+    if !shares_network {
+        steps.push(Step::Loopback);
+    }
     steps.extend([Step::Await, become_root]);
     if users == Users::Caller {
         steps.push(Step::LayImage);
     }
     steps.push(Step::EnterRoot);
-    let shares_network = wanted.network.attachment == Attachment::Host;
     steps.extend(kernel_files::mounts(wanted.shm_size, shares_network));
     steps.extend(further_mounts(wanted));
     steps.extend(kernel_files::walls(shares_network));

@@ -66,6 +66,12 @@ pub enum Error {
          without NAT ('duplex network create --no-nat')"
     )]
     NoNft,
+    /// The kernel was built without, or its module is not there.
+    #[error(
+        "networks need the kernel's packet filter (nf_tables), which it does not have: 'modprobe \
+         nf_tables' loads it"
+    )]
+    NoFilter,
     /// It said no.
     #[error("rules for packets: nft: {0}")]
     Nft(String),

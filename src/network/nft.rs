@@ -69,18 +69,21 @@ impl Table {
 
 /// Carries this out, completely or not at all: nft makes one transaction of its input.
 pub(super) fn apply(text: &str) -> Result<(), Error> {
+    if !kernel_filters() {
+        return Err(Error::NoFilter);
+    }
     nft(&["-f", "-"], text).map(drop)
 }
 
 /// Removes these tables, as far as they are there.
 pub(super) fn remove(tables: impl IntoIterator<Item = Table>) -> Result<(), Error> {
     let text: String = tables.into_iter().map(|table| table.without()).collect();
-    if text.is_empty() { Ok(()) } else { apply(&text) }
+    if text.is_empty() || !can_be_there() { Ok(()) } else { apply(&text) }
 }
 
-/// The tables of duplex's; none where there is no nft to make one, or no kernel to have one.
+/// The tables of duplex's.
 pub(super) fn all() -> Result<Vec<Table>, Error> {
-    if host::installed_program("nft").is_none() || !kernel_filters() {
+    if !can_be_there() {
         return Ok(Vec::new());
     }
     Ok(nft(&["list", "tables"], "")?.lines().filter_map(read).collect())
@@ -90,6 +93,11 @@ pub(super) fn all() -> Result<Vec<Table>, Error> {
 fn read(line: &str) -> Option<Table> {
     let name = line.trim().strip_prefix("table ")?;
     Kind::ALL.into_iter().find_map(|kind| Some(Table::new(kind, name.strip_prefix(kind.prefix())?)))
+}
+
+/// Whether there is an nft to make tables, and a kernel to have them.
+fn can_be_there() -> bool {
+    host::installed_program("nft").is_some() && kernel_filters()
 }
 
 /// Whether the kernel has what nft talks to.

@@ -2,6 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub(crate) mod containers;
+pub(crate) mod groups;
 pub(crate) mod image;
 pub(crate) mod kept;
 pub(crate) mod management;

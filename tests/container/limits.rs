@@ -1,27 +1,28 @@
 //! Limits, each met by a program that tries to pass it, and what the host keeps of the groups.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use crate::common::containers::{end_of, has_containers, shell};
-use crate::common::process::Process;
-use crate::common::say;
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, SFlag, major, minor, mknod};
 
-/// The groups of an instance, wherever they are.
-fn groups(name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let below = |parent: &Path| {
-        let directories = fs::read_dir(parent).into_iter().flatten().flatten();
-        directories.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
-    };
-    let root = Path::new("/sys/fs/cgroup");
-    for hierarchy in below(root).into_iter().chain([root.to_owned()]) {
-        let group = hierarchy.join("duplex").join(name);
-        if group.is_dir() {
-            found.push(group);
-        }
-    }
-    found
+use crate::common::containers::{among, end_of, has_containers, said, shell};
+use crate::common::groups::{cpu_share, groups};
+use crate::common::process::{self, Process};
+use crate::common::{has_testbed, say, soak, testbed, text};
+
+/// A name that no other run of these tests has: groups are the host's.
+fn own(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Ends it, with all that is its.
+fn end(mut process: Process) {
+    process.signal(Signal::SIGTERM);
+    process.end();
 }
 
 /// Whether limits can be set here; says so where they cannot.
@@ -69,18 +70,141 @@ fn a_share_of_a_processor_is_held() {
     if !has_limits() {
         return;
     }
-    let name = "half-a-processor";
-    let mut process = Process::start(&mut shell(
-        &["--cpus", "0.5", "--name", name],
-        "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo spun; sleep 1000",
+    let name = &own("half-a-processor");
+    let spin = "echo up; while :; do :; done";
+    let mut process = Process::start(&mut shell(&["--cpus", "0.5", "--name", name], spin));
+    process.stdout.wait_for("up\n");
+    let groups = groups(name);
+    // What is used up at once must pass before it is a share.
+    let share =
+        cpu_share(&groups, || thread::sleep(Duration::from_secs(if soak() { 10 } else { 2 })));
+    assert!(share < 0.525, "{share}");
+    // A busy host need not have as much.
+    assert!(share > if soak() { 0.475 } else { 0.2 }, "{share}");
+    end(process);
+}
+
+/// A node of the disk that a file is on. It is only looked at: who may not open disks can limit them.
+fn disk_of(file: &Path) -> Option<PathBuf> {
+    let (node, device) = (file.with_file_name("disk"), fs::metadata(file).ok()?.dev());
+    let known = format!("/sys/dev/block/{}:{}", major(device), minor(device));
+    let known = Path::new(&known);
+    if !known.exists() || known.join("partition").exists() {
+        return None;
+    }
+    mknod(&node, SFlag::S_IFBLK, Mode::S_IRUSR, device).ok().map(|()| node)
+}
+
+#[test]
+fn direct_reads_and_writes_are_as_slow_as_they_may_be() {
+    if !has_limits() {
+        return;
+    }
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = place.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let file = data.join("file");
+    fs::write(&file, vec![1; 12 << 20]).unwrap();
+    File::open(&file).unwrap().sync_all().unwrap();
+    let Some(disk) = disk_of(&file) else {
+        return say("SKIPPED: there is no disk");
+    };
+    let (rate, volume) = (format!("{}:4M", text(&disk)), format!("{}:/data", text(&data)));
+    // Twelve at four a second, by the container's own clock, which has hundredths.
+    for (option, copy) in [
+        ("--device-read-bps", "dd if=/data/file of=/dev/null bs=256k iflag=direct"),
+        (
+            "--device-write-bps",
+            "dd if=/dev/zero of=/data/file bs=256k count=48 oflag=direct conv=notrunc",
+        ),
+    ] {
+        let script = format!(
+            "read before rest </proc/uptime; {copy} 2>/dev/null && read after rest </proc/uptime && \
+             echo $before $after"
+        );
+        let output = said(shell(&[option, &rate, "-v", &volume], &script));
+        let times: Vec<f64> = output.split_whitespace().map(|time| time.parse().unwrap()).collect();
+        let took = times[1] - times[0];
+        assert!((2.7..3.3).contains(&took), "{option}: {took} s");
+    }
+}
+
+#[test]
+fn resource_limits_are_each_commands() {
+    if !has_limits() {
+        return;
+    }
+    let limits = ["--ulimit", "nofile=30:40", "--ulimit", "core=0", "--ulimit", "fsize=4096"];
+    let script = "ulimit -n; ulimit -Hn; ulimit -Hc; echo x >/f; { (dd if=/dev/zero of=/f bs=8192 count=1); \
+                  echo $?; } 2>/dev/null; wc -c </f";
+    assert_eq!(said(shell(&limits, script)), "30\n40\n0\n153\n4096\n");
+    // Further commands have them too, and PID 1 does not.
+    let name = &own("with-resource-limits");
+    let options = [&limits[..], &["--name", name]].concat();
+    let mut process = Process::start(&mut shell(&options, "echo up; sleep 1000"));
+    process.stdout.wait_for("up\n");
+    let further =
+        ["exec", name, "sh", "-c", "ulimit -n; grep files /proc/1/limits | awk '{print $4}'"];
+    let further = said(among(&further));
+    assert!(further.starts_with("30\n") && !further.ends_with("\n30\n"), "{further}");
+    end(process);
+    // No more than this host has to give.
+    let (_, hard) =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    if !has_capability_to_raise() {
+        let output = end_of(shell(&["--ulimit", &format!("nofile={}", hard + 1)], "true"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("ask for less") && output.status.code() == Some(125), "{stderr}");
+    }
+}
+
+/// Whether this process may raise hard limits, capabilities(7).
+fn has_capability_to_raise() -> bool {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap();
+    u64::from_str_radix(line, 16).unwrap() & SYS_RESOURCE != 0
+}
+
+#[test]
+fn it_is_killed_before_others() {
+    if !has_limits() {
+        return;
+    }
+    let own: i16 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+    let score = said(shell(
+        &["--oom-score-adj", "900"],
+        "cat /proc/self/oom_score_adj /proc/1/oom_score_adj",
     ));
-    process.stdout.wait_for("spun\n");
-    let throttled = groups(name).iter().any(|group| {
-        let stat = fs::read_to_string(group.join("cpu.stat")).unwrap_or_default();
-        let count = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
-        count.is_some_and(|count| count != "0")
-    });
-    assert!(throttled);
+    let wanted = own.max(900);
+    assert_eq!(score, format!("{wanted}\n{wanted}\n"));
+    let output = end_of(shell(&["--oom-score-adj", "-1"], "true"));
+    assert_eq!(output.status.code(), Some(125));
+}
+
+#[test]
+fn limits_that_contradict_each_other_are_refused() {
+    for (options, reason) in [
+        (&["--memory-swap", "64M"][..], "give --memory too"),
+        (&["--memory", "64M", "--memory-swap", "32M"], "give at least the 67108864 bytes"),
+        (&["--memory", "1M"], "too little memory"),
+        (&["--cpus", "0"], "is not a number of CPUs"),
+        (&["--cpuset-cpus", "8191"], "8191"),
+        (&["--device-read-bps", "/dev/null:1M"], "/dev/null"),
+        (&["--hugetlb-limit", "3M:3M"], "limits no huge pages"),
+        (&["--ulimit", "files=1"], "there is no ulimit 'files'"),
+        (&["--shm-size", "0"], "nothing fits"),
+        (&["--tmpfs", "/proc/x"], "no place for a tmpfs"),
+        (&["--tmpfs", "/a", "--tmpfs", "/a/"], "two are to be at /a"),
+        (&["--security-opt", "apparmor=mine"], "is no option"),
+    ] {
+        let output = end_of(shell(options, "true"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            stderr.contains(reason) && output.status.code() == Some(125),
+            "{options:?}: {stderr}"
+        );
+    }
 }
 
 #[test]
@@ -88,12 +212,34 @@ fn groups_are_gone_with_the_instance() {
     if !has_limits() {
         return;
     }
-    let name = "grouped";
+    let name = &own("grouped");
     let mut process = Process::start(&mut shell(&["--name", name], "echo up; cat; sleep 1000"));
     process.stdout.wait_for("up\n");
     assert!(!groups(name).is_empty());
     process.kill();
     // It is found dead by the next one.
-    end_of(crate::common::containers::among(&["ps"]));
+    end_of(among(&["ps"]));
     assert_eq!(groups(name), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn all_of_this_with_version_2_in_the_testbed() {
+    if duplex::host::Hierarchies::find().legacy.is_empty() {
+        return say("SKIPPED: this host has version 2");
+    }
+    if !has_testbed() {
+        return;
+    }
+    // Images and volumes want a file system whose owners can be mapped, and limits a disk: the testbed's.
+    let (place, this) = (env!("CARGO_TARGET_TMPDIR"), std::env::current_exe().unwrap());
+    let script = format!(
+        "mkfs.ext4 -q /dev/vda && mkdir -p {place} && mount /dev/vda {place} && \
+         exec env XDG_RUNTIME_DIR= {} --test-threads 1 --nocapture limits::",
+        text(&this)
+    );
+    let output = process::output(&mut testbed::in_testbed(&script));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(!stderr.contains("SKIPPED: /"), "{stderr}");
 }

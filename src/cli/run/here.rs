@@ -36,7 +36,8 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     if let Some(setting) = &mut start.setting {
         setting.network = network;
     }
-    let group = limits::group_of_vm(&instance, &subject.about.name, &order.limits)?;
+    let group =
+        limits::group_of_vm(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
     let vmm = Vmm::start(order, &nets, &instance, &group, &recorder, &front, theirs)?;
     let ended = vmm.as_fd();
     let recorded = Some(recorder.as_ref());

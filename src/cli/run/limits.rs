@@ -58,7 +58,7 @@ pub(super) struct LimitArgs {
     /// With --container: bytes of huge pages of one size, such as 2M:64M. Can be given again, for another
     #[arg(long, value_name = "PAGE:SIZE")]
     hugetlb_limit: Vec<HugePages>,
-    /// With --container: the control group that its own is made in, beside that of duplex; made if
+    /// The control group that its own is made in, beside that of duplex; made if
     /// missing, and never removed. Its limits are for all in it together
     #[arg(long, value_name = "NAME")]
     cgroup_parent: Option<String>,
@@ -80,11 +80,6 @@ impl LimitArgs {
     /// The group above that of the instance.
     pub(super) fn parent(&self) -> String {
         self.cgroup_parent.clone().unwrap_or_else(|| Cgroups::NAME.to_owned())
-    }
-
-    /// Whether another group than duplex's own was asked for.
-    pub(super) fn has_parent(&self) -> bool {
-        self.cgroup_parent.is_some()
     }
 
     /// What a container's control group is to limit.
@@ -198,10 +193,11 @@ pub(super) fn group_of_vm(
     instance: &Instance,
     name: &str,
     limits: &Limits,
+    parent: &str,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = match plan(name, limits, Cgroups::NAME) {
+    let plan = match plan(name, limits, parent) {
         Err(cgroups::Error::NotPermitted(_) | cgroups::Error::NotAvailable(_)) => {
-            plan(name, &beyond_size(limits), Cgroups::NAME)?
+            plan(name, &beyond_size(limits), parent)?
         }
         other => other?,
     };
@@ -221,4 +217,58 @@ fn beyond_size(limits: &Limits) -> Limits {
     limits.cpus = limits.cpus.filter(|cpus| cpus.quota() % CpuQuota::PERIOD != 0);
     limits.memory = limits.memory.filter(|_| limits.memory_swap.is_some());
     limits
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        limits: LimitArgs,
+    }
+
+    fn vm(options: &str, helpers: usize) -> Result<VmLimits, String> {
+        let words = ["run"].into_iter().chain(options.split_whitespace());
+        let command = Command::try_parse_from(words).map_err(|error| error.to_string())?;
+        command.limits.of_vm(helpers).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_vm_is_limited_by_its_size_and_its_group() {
+        let none = vm("", 0).unwrap();
+        assert_eq!((none.cpus.count(), none.memory, none.tasks), (1, MemorySize::default(), None));
+        assert!(none.group.is_empty());
+        let half = vm("--cpus 0.5 --pids-limit 9", 0).unwrap();
+        assert_eq!((half.cpus.count(), half.tasks, half.group.pids), (1, Some(9), None));
+        assert_eq!(half.group.cpus.map(CpuQuota::quota), Some(50_000));
+        assert_eq!(vm("--cpus 1.01 --pids-limit -1", 0).unwrap().cpus.count(), 2);
+        let sized = vm("--memory 64M --memory-swap 96M", 1).unwrap();
+        assert_eq!(sized.memory.bytes(), 64 << 20);
+        let besides = (32 << 20) + (64 << 20) / 128 + (64 << 20);
+        assert_eq!(sized.group.memory.map(u64::from), Some((64 << 20) + besides));
+        assert_eq!(sized.group.memory_swap, Some(Bound::AtMost((96 << 20) + besides)));
+        for (options, reason) in [
+            ("--cpus 33", "is not a number of vCPUs"),
+            ("--memory 16M", "give at least 32M"),
+            ("--memory 64M --memory-swap 32M", "give at least the 67108864 bytes"),
+            ("--hugetlb-limit 2M:2M", "add --container"),
+            ("--oom-score-adj -1", "0..=1000"),
+        ] {
+            let refused = vm(options, 0).err().unwrap();
+            assert!(refused.contains(reason), "{options}: {refused}");
+        }
+    }
+
+    #[test]
+    fn without_a_group_a_vm_has_its_size() {
+        let left = |options| beyond_size(&vm(options, 0).unwrap().group);
+        assert!(left("--cpus 2 --memory 64M").is_empty());
+        assert!(left("--cpus 1.5").cpus.is_some());
+        assert!(left("--memory 64M --memory-swap -1").memory.is_some());
+        assert!(left("--cpu-shares 2").cpu_shares.is_some());
+    }
 }

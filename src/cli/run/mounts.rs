@@ -46,3 +46,23 @@ fn size(text: &str) -> Result<u64, String> {
         size => Ok(size),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_a_place_of_its_own() {
+        let volume = |text: &str| std::ffi::OsString::from(text).try_into().unwrap();
+        let mounts = |paths: &[&str]| MountArgs {
+            read_only: false,
+            tmpfs: paths.iter().map(|path| path.parse().unwrap()).collect(),
+            shm_size: None,
+        };
+        assert_eq!(mounts(&["/a", "/a/b"]).check(&[volume("/x:/b")]), Ok(()));
+        assert!(mounts(&["/a"]).check(&[volume("/x:/a/")]).unwrap_err().contains("at /a:"));
+        assert!(mounts(&["/a", "/a:ro"]).check(&[]).is_err());
+        assert!(mounts(&[]).check(&[volume("/x:/a"), volume("/y:/a")]).is_err());
+        assert_eq!((size("2M"), size("0").is_err()), (Ok(2 << 20), true));
+    }
+}

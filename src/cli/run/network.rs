@@ -151,10 +151,13 @@ pub(super) fn connect(
     wanted: &ContainerNetwork,
     reserved: Option<Reserved>,
 ) -> Result<(Held, Option<Setting>), Box<dyn Error>> {
+    if wanted.attachment == Attachment::None {
+        return Ok((Held::default(), None));
+    }
     let resolver = host::resolver();
     let mut decided = init::Network { search: resolver.search.clone(), ..init::Network::default() };
     let held = match &wanted.attachment {
-        Attachment::None => return Ok((Held::default(), None)),
+        Attachment::None => Held::default(),
         Attachment::Host => {
             decided.servers = resolver.servers;
             Held::default()

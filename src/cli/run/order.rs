@@ -92,6 +92,8 @@ pub(super) struct VmOrder {
     pub(super) memory: MemorySize,
     /// What the VMM's process may use of the host.
     pub(super) limits: Limits,
+    /// The control group above that of the VMM.
+    pub(super) cgroup_parent: String,
     /// How early the host's kernel kills the VMM when memory is short.
     pub(super) oom_score: Option<i16>,
     /// Whether to say where the time went.

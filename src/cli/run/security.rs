@@ -52,7 +52,7 @@ pub(super) fn confinement(options: &[SecurityOption]) -> Result<bool, String> {
             Ok(()) => Ok(true),
             Err(error) if asked.is_some() => Err(error.to_string()),
             Err(error) => {
-                log::warn!("the container is not confined by AppArmor: {error}");
+                log::info!("the container is not confined by AppArmor: {error}");
                 Ok(false)
             }
         },

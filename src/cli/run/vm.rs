@@ -67,6 +67,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         cpus: limits.cpus,
         memory: limits.memory,
         limits: limits.group,
+        cgroup_parent: args.limits.parent(),
         oom_score: args.limits.oom_score_adj,
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
@@ -78,10 +79,6 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
-        (
-            args.limits.has_parent(),
-            "--cgroup-parent: only a container's can be chosen: add --container, or leave it away",
-        ),
         (
             !args.security_opt.is_empty(),
             "--security-opt: it is about the walls round containers: add --container",

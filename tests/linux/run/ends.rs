@@ -83,7 +83,6 @@ fn what_cannot_be_honoured_is_refused() {
         assert_eq!(output.status.code(), Some(125), "{options:?}");
         assert!(output.stdout.is_empty());
     };
-    refused(&["--container"], "no containers yet");
     refused(&["--net", "user,speed=1"], "no option of a network");
     refused(&["--net", "tap=t,ip=10.9.8.2"], "is no address of a guest");
     if virtualization().lack().is_some() {
@@ -96,7 +95,11 @@ fn what_cannot_be_honoured_is_refused() {
     refused(&["--memory", "1M"], "too little memory");
     refused(&["-e", "=x"], "names no variable");
     refused(&["--keep", "/nonesuch/file"], "--keep /nonesuch/file");
-    refused(&["--pids", "5"], "unexpected argument '--pids'");
+    refused(&["--keep", "x", "--read-only"], "cannot be used with");
+    refused(&["--hugetlb-limit", "2M:4M"], "no VM has its memory in such pages");
+    refused(&["--security-opt", "apparmor=unconfined"], "add --container");
+    refused(&["--cap-add", "ALL"], "add --container");
+    refused(&["--memory", "64M", "--memory-swap", "32M"], "give at least the 67108864 bytes");
     let mut run = crate::common::duplex(&["run", "/nonesuch", "true"]);
     let output = crate::common::process::output(&mut run);
     let text = String::from_utf8_lossy(&output.stderr);

@@ -11,7 +11,7 @@ use crate::guest::in_emulation;
 /// A command line: what it is about, options, and a script.
 type Case = (&'static str, &'static [&'static str], &'static str);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 27] = [
     ("output", &[], "echo out; echo err >&2"),
     ("a status", &[], "exit 7"),
     ("the largest status", &[], "exit 255"),
@@ -49,6 +49,28 @@ const CASES: [Case; 22] = [
         &[],
         "head -c 3 /dev/zero | wc -c; head -c 3 /dev/urandom | wc -c; echo >/dev/full; echo $?",
     ),
+    (
+        "no more processes than allowed",
+        &["--pids-limit", "12"],
+        "n=0; while [ $n -lt 30 ]; do sleep 100 & n=$((n+1)); done; echo $n",
+    ),
+    (
+        "resource limits",
+        &["--ulimit", "nofile=30:40", "--ulimit", "core=0", "-u", "ann"],
+        "ulimit -n; ulimit -Hn; ulimit -c",
+    ),
+    (
+        "memory at paths",
+        &["--tmpfs", "/run/a:size=1M,mode=700", "--tmpfs", "/run", "--shm-size", "2M"],
+        "stat -c '%a %U' /run /run/a; df /run/a /dev/shm | awk 'NR > 1 {print $2, $6}'
+         dd if=/dev/zero of=/run/a/x bs=64k count=17 2>&1 | grep space; cp /bin/true /run/true; /run/true",
+    ),
+    (
+        "a root that cannot be written to",
+        &["--read-only", "--tmpfs", "/run"],
+        "for d in / /root /etc /tmp /run /dev/shm /bin/../root; do touch $d/x && echo $d; done",
+    ),
+    ("a working directory that cannot be made", &["--read-only", "-w", "/made"], "pwd"),
     ("what is left running", &[], "sleep 1000 & sleep 1000 & echo end"),
 ];
 

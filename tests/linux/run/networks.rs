@@ -13,6 +13,12 @@ use crate::guest::{example, in_emulation};
 /// The build that made the testbed, where any user can execute it.
 const DUPLEX: &str = "/run/duplex/bin/duplex";
 
+/// The modules of the packet filter, which the testbed's kernel comes without, in the order of their needs.
+const FILTER: &str = "lib/libcrc32c net/netfilter/nfnetlink net/netfilter/nf_tables \
+    net/ipv4/netfilter/nf_defrag_ipv4 net/ipv6/netfilter/nf_defrag_ipv6 net/netfilter/nf_conntrack \
+    net/netfilter/nf_nat net/netfilter/nft_chain_nat net/netfilter/nft_ct net/netfilter/nft_fib \
+    net/ipv4/netfilter/nft_fib_ipv4 net/netfilter/nft_masq net/netfilter/nft_nat";
+
 /// Runs a shell script in namespaces of its own in the testbed, with the image at `image`, a
 /// cache that has this kernel, and state of its own.
 fn scene(kernel: &Path, script: &str) -> String {
@@ -144,5 +150,81 @@ fn interfaces_get_the_addresses_that_their_networks_have_for_them_and_what_is_mi
         has_in_order(&all, &["there is no tap none0: make it as root", "status 125", "status 125"]);
         let user = if find_program("passt") { "a default route" } else { "apt-get install passt" };
         assert!(all.contains(user), "{all}");
+    });
+}
+
+#[test]
+fn a_bridge_gives_a_guest_its_address_and_leads_published_ports_to_it() {
+    if !find_program("nft") {
+        say("SKIPPED: nft is not installed (make packages)");
+        return;
+    }
+    in_emulation(&"run --net bridge", || {
+        let modules = debian().with_file_name("modules/kernel");
+        let all = scene(
+            &tuned(),
+            &format!("for module in {FILTER}; do insmod {modules}/$module.ko 2>insmod || true; done
+            duplex network create --no-nat --ports 0 --subnet 10.99.1.0/24 guests 2>created
+            mkfifo up
+            {DUPLEX} run --name web --net bridge=guests,rate=10M -p 8080:80 image sh -ec \
+            \"cat /etc/hosts; busybox ip -4 -o addr show eth0; busybox ip route
+            busybox ip link show eth0; busybox ping -q -c 1 10.99.1.1; mkdir srv; echo served >srv/index.html
+            busybox httpd -p 80 -h srv; echo up; exec sleep 1000\" >up & server=$!
+            while read -r line; do echo \"$line\"; [ \"$line\" != up ] || break; done <up
+            duplex network ls
+            for address in 127.0.0.1:8080 10.99.1.1:8080 10.99.1.254; do
+                echo \"$address: $(./busybox wget -q -O - http://$address/)\"
+            done
+            kill -9 $server; wait $server || true
+            duplex network ls >left; ! grep web left; ip link | grep guestsc || echo no port is left
+            nft list tables | grep guestsc || echo no rule is left
+            if duplex run --net host image true; then exit 1; else echo \"status $?\"; fi 2>&1", modules = text(&modules)),
+        );
+        has_in_order(
+            &all,
+            &[
+                "10.99.1.254\tweb\n",
+                "10.99.1.254/24 brd 10.99.1.255",
+                "default via 10.99.1.1 dev eth0",
+                "02:64:0a:63:01:fe",
+                "1 packets transmitted, 1 packets received",
+                "up\n",
+                "web (guestsc252)",
+                "127.0.0.1:8080: served",
+                "10.99.1.1:8080: served",
+                "10.99.1.254: served",
+                "no port is left",
+                "no rule is left",
+                "a VM has a network of its own: give user, bridge",
+                "status 125",
+            ],
+        );
+    });
+}
+
+#[test]
+fn passt_leads_published_ports_to_a_guest() {
+    if !find_program("passt") {
+        say("SKIPPED: passt is not installed (make packages)");
+        return;
+    }
+    in_emulation(&"run --net user -p", || {
+        let all = scene(
+            &debian(),
+            &format!("ip link add up0 type veth peer name up1; ip link set up1 up
+            ip addr add 10.9.8.2/24 dev up0; ip link set up0 up; ip route add default via 10.9.8.1
+            mkfifo up
+            {DUPLEX} run --net user -p 127.0.0.1:8080:80 image sh -ec \
+            \"mkdir srv; echo served >srv/index.html; busybox httpd -p 80 -h srv; echo up; exec sleep 1000\" \
+            >up & server=$!
+            while read -r line; do echo \"$line\"; [ \"$line\" != up ] || break; done <up
+            echo \"loopback: $(./busybox wget -q -O - http://127.0.0.1:8080/)\"
+            if duplex run --net user -p 8080:80 image true; then exit 1; else echo \"taken: $?\"; fi 2>&1
+            kill $server; wait $server || true"),
+        );
+        has_in_order(
+            &all,
+            &["up\n", "loopback: served", "port 0.0.0.0:8080 of this host is taken", "taken: 125"],
+        );
     });
 }
