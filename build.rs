@@ -30,12 +30,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let groups = list::parse(&text).map_err(|error| format!("{SYSTEM_CALLS}: {error}"))?;
     let table = Path::new(&env::var("OUT_DIR")?).join("seccomp_table.rs");
     fs::write(table, list::source(&groups))?;
-    if env::var("PROFILE").as_deref() == Ok("release") {
-        // Functions that come to the same instructions are kept once: a seventh of the program. Needs the
-        // linker that comes with Rust since 1.90 (LLVM's), or another that can. Nothing here compares the
-        // addresses of functions.
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
-    }
     println!("cargo::rerun-if-changed=src");
     let mut digest = DefaultHasher::new();
     for path in files(Path::new("src"))? {

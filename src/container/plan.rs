@@ -132,9 +132,10 @@ impl Plan {
     }
 }
 
-/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that has changed its user can no longer write to its own files in /proc
-/// (PR_SET_DUMPABLE), where the clock is set; new mounts of proc and sysfs are allowed in a user namespace only while the
-/// host's are still in sight, mount_namespaces(7); whatever needs a capability comes before they go.
+/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that
+/// has changed its user can no longer write to its own files in /proc (PR_SET_DUMPABLE), where the clock is
+/// set; new mounts of proc and sysfs are allowed in a user namespace only while the host's are still in
+/// sight, mount_namespaces(7); whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     let become_root = match users {
         Users::Range => Step::BecomeRoot,

@@ -18,8 +18,8 @@ pub(crate) fn killed_at(command: &mut Command, number: usize) -> Option<usize> {
     // SAFETY: a plain system call: the parent is to trace this process, which stops when it executes the
     // program.
     unsafe { command.pre_exec(|| request(libc::PTRACE_TRACEME, 0, 0)) };
-    let mut child = command.spawn().unwrap();
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let pid = command.spawn().unwrap().id();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
     assert_eq!(stop_of(pid), Some(libc::SIGTRAP));
     // Nothing that is traced outlives a test that fails.
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL;
@@ -37,7 +37,7 @@ pub(crate) fn killed_at(command: &mut Command, number: usize) -> Option<usize> {
                 }
                 if is_entry && calls == number {
                     kill(pid, Signal::SIGKILL).unwrap();
-                    child.wait().unwrap();
+                    assert_eq!(stop_of(pid), None);
                     return None;
                 }
                 is_entry = !is_entry;

@@ -16,3 +16,4 @@ mod namespaces;
 mod networks;
 mod root;
 mod streams;
+mod timing;
