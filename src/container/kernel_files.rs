@@ -49,7 +49,7 @@ pub(super) fn mounts() -> Vec<Step> {
     };
     let mut steps = vec![
         mount("proc", "/proc", strict, ""),
-        mount("tmpfs", "/dev", MsFlags::MS_NOSUID, "mode=0755,size=64k"),
+        mount("tmpfs", "/dev", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755,size=64k"),
         mount("devpts", "/dev/pts", terminals, "newinstance,mode=0620,ptmxmode=0666"),
         mount("tmpfs", "/dev/shm", strict, "mode=1777"),
         mount("mqueue", "/dev/mqueue", strict, ""),

@@ -7,10 +7,13 @@
 
 mod kernel_files;
 mod layers;
+mod openings;
 mod pid1;
 mod plan;
 mod start;
 mod step;
+mod volumes;
 
+pub(crate) use openings::Openings;
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::Container;

@@ -9,15 +9,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchdir, pivot_root, setgroups, setresgid, setresuid};
 
 use super::layers;
 use super::plan::Plan;
 use super::step::Step;
+use super::volumes;
 use crate::failure::{Failure, Step as _};
 use crate::init::{self, Door, names, root};
 use crate::isolate::capabilities::CapabilitySets;
@@ -44,8 +47,10 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
         return FAILED;
     };
     let furnish = |_| Furnishing::new(legacy, &provisions.into(), entrances)?.furnish();
-    let filter = Filter::new(legacy.plan.capabilities);
-    let wall = Arc::new(move || Ok(filter.install()?));
+    let open = legacy.plan.openings;
+    // Where privileges can be gained, it is one of the steps.
+    let filter = (!open.calls && !open.privileges).then(|| Filter::new(legacy.plan.capabilities));
+    let wall = Arc::new(move || Ok(filter.as_ref().map_or(Ok(()), Filter::install)?));
     match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
@@ -95,12 +100,20 @@ impl<'a> Furnishing<'a> {
 
     fn take(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
-            Step::EnterGroups => self.enter_groups().step("enter the control groups"),
+            Step::EnterGroups { shown_as_root } => {
+                self.enter_groups(*shown_as_root).step("enter the control groups")
+            }
             Step::BecomeRoot => become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
             Step::LayImage => {
                 self.root = Some(layers::as_caller(&self.legacy.plan.image, self.legacy.room)?);
+                Ok(())
+            }
+            Step::OpenVolumes => {
+                let volumes = self.legacy.plan.volumes.iter();
+                self.volumes =
+                    volumes.map(|volume| volumes::open(volume, None)).collect::<Result<_, _>>()?;
                 Ok(())
             }
             Step::EnterRoot => self.enter_root().step("make the image the root"),
@@ -129,6 +142,9 @@ impl<'a> Furnishing<'a> {
             Step::Capabilities(granted) => {
                 CapabilitySets::of(Uid::from_raw(0), *granted).apply().step("drop capabilities")
             }
+            Step::Filter => Filter::new(self.legacy.plan.capabilities)
+                .install_for_administrator()
+                .step("filter system calls"),
             Step::Hide => hide().step("hide PID 1"),
             Step::NoNewPrivileges => {
                 hardening::no_new_privileges().step("give up gaining privileges")
@@ -137,11 +153,14 @@ impl<'a> Furnishing<'a> {
     }
 
     /// By itself: it takes the kernel milliseconds to move another.
-    fn enter_groups(&mut self) -> io::Result<()> {
+    fn enter_groups(&mut self, shown_as_root: bool) -> io::Result<()> {
         for entrance in self.entrances.drain(..) {
             File::from(entrance).write_all(b"0")?;
         }
-        Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?)
+        if shown_as_root {
+            unshare(CloneFlags::CLONE_NEWCGROUP)?;
+        }
+        Ok(())
     }
 
     fn enter_root(&mut self) -> io::Result<()> {
@@ -221,8 +240,9 @@ fn make_read_only(path: &str) -> io::Result<()> {
 }
 
 fn remount_read_only(path: &str) -> io::Result<()> {
-    let tree = File::open(path)?;
-    isolate::make_read_only(&tree)
+    // What can be written to alone, /proc/sysrq-trigger for one, can't be opened otherwise.
+    let root = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    isolate::make_read_only(&root)
 }
 
 /// Children that are started from now on have their own clocks of uptime, which begin now.

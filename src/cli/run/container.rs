@@ -28,8 +28,9 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
         read_only: args.read_only,
         capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        openings: args.security.openings(),
     };
-    Ok(ContainerOrder { subject, plan: Plan::new(&wanted), limits: args.limits.read()? })
+    Ok(ContainerOrder { subject, plan: Plan::new(&wanted)?, limits: args.limits.read()? })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -69,7 +70,8 @@ pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let group = limits::group(&instance, &order.subject.about.name, &order.limits)?;
+    let name = &order.subject.about.name;
+    let group = limits::group(&instance, name, &order.limits, order.plan.devices())?;
     let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
     drop((theirs, door));
     let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;

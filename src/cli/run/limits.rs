@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::cli::say;
 use crate::instances::Instance;
-use crate::isolate::cgroups::{Cgroups, Group, Purpose};
+use crate::isolate::cgroups::{Cgroups, DeviceRule, Group, Purpose};
 use crate::workload::{
     Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, LimitError, Limits, MemoryLimit,
 };
@@ -100,14 +100,15 @@ impl Drop for OwnGroup {
     }
 }
 
-/// Makes an instance's control group.
+/// Makes an instance's control group, in which no devices work but `devices`, if that says any.
 pub(super) fn group(
     instance: &Instance,
     name: &str,
     limits: &Limits,
+    devices: Option<&[DeviceRule]>,
 ) -> Result<OwnGroup, Box<dyn Error>> {
     let purpose =
-        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices: None };
+        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices };
     let plan = Cgroups::find(PARENT)?.plan(name, &purpose)?;
     instance.remember(plan.group())?;
     Ok(OwnGroup(plan.create()?))

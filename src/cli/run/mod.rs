@@ -8,6 +8,7 @@ mod layer;
 mod limits;
 mod nets;
 mod order;
+mod security;
 mod vm;
 mod volumes;
 
@@ -24,6 +25,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 pub(super) use self::in_testbed::session_among_guests;
 use self::limits::LimitArgs;
 use self::order::{Order, Subject};
+use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use crate::image::{self, Lease, StoredImage};
@@ -102,6 +104,8 @@ pub(super) struct Args {
     /// With --container: take one from its root. Can be given again
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<CapabilityChoice>,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// With --container: its root cannot be written to
     #[arg(long)]
     read_only: bool,

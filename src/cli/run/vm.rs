@@ -74,6 +74,11 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
         ),
+        (
+            args.security.is_given(),
+            "--security-opt, --userns and --cgroupns: a VM has none of these walls, for it shares no \
+             kernel: add --container",
+        ),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
 }
