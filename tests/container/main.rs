@@ -5,10 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attempts;
+mod controls;
 mod ends;
 mod escapes;
 mod leftovers;
 mod limits;
 mod namespaces;
+mod neighbours;
 mod root;
+mod security;
 mod streams;
