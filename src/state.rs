@@ -5,18 +5,19 @@
 //! DIRECTORY/               ours alone; see `StateDirectory::open`
 //!   lock                   held while a place is made or removed
 //!   NAME/                  a place: a testbed's or a guest's
-//!     lock                 held for as long as it lives
+//!     lock                 held for as long as it lives; then says how it ended, if it is to be told
 //!     …                    its sockets and files
 //!     work/                where a testbed mounts things, in a namespace of its own
 //!     stage/               where copies are staged; nothing is ever mounted below it
 //! ```
 //!
 //! A lock ends with the process that holds it, however that ends, and unlike a process id it never
-//! comes to mean another process. A place whose lock is free is a leftover and is removed.
+//! comes to mean another process. A place whose lock is free and says nothing is a leftover.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -24,8 +25,9 @@ use nix::unistd::geteuid;
 const LOCK: &str = "lock";
 const STAGE: &str = "stage";
 const WORK: &str = "work";
-/// Says that something outside of a place belongs to it, and what.
-pub(crate) const OUTSIDE: &str = "outside";
+/// What the places of instances begin with. Others leave them alone: what belongs to one outside of
+/// its place, only `instances` knows how to remove.
+pub(crate) const INSTANCE: &str = "run-";
 
 /// The directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,7 @@ pub(crate) struct StateDirectory {
 
 impl StateDirectory {
     /// Opens the caller's: `$XDG_RUNTIME_DIR/duplex`, else /run/duplex for root and
-    /// /tmp/duplex-UID for others. It is made if need be.
+    /// /tmp/duplex-UID for others. It is made if need be, and leftovers of testbeds are removed.
     ///
     /// # Errors
     /// When it can't be made, or is not the caller's alone: in a shared /tmp anybody may have put
@@ -59,11 +61,13 @@ impl StateDirectory {
         Ok(directory)
     }
 
-    /// The same, for one who knows how to remove what belongs to a leftover outside of it, or to leave
-    /// it for the next time: `clear` says whether that is done.
-    pub(crate) fn open_clearing(clear: impl Fn(&Path) -> io::Result<bool>) -> Result<Self, Error> {
+    /// The same, for one who knows what to do about an instance that was killed: `clear` says whether
+    /// its place can be removed.
+    pub(crate) fn open_clearing(
+        clear: impl Fn(&Leftover<'_>) -> io::Result<bool>,
+    ) -> Result<Self, Error> {
         let directory = Self::open_unswept()?;
-        directory.sweep_where(clear)?;
+        directory.sweep_where(|left| Ok(!left.is_instance || clear(left)?))?;
         Ok(directory)
     }
 
@@ -160,27 +164,49 @@ impl StateDirectory {
         names().map_err(|error| self.failed(&error))
     }
 
-    /// Removes what those that were killed have left behind; what belongs to it outside, others know
-    /// how to remove.
+    /// Removes what those that were killed have left behind.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        self.sweep_where(|place| Ok(!place.join(OUTSIDE).exists()))
+        self.sweep_where(|left| Ok(!left.is_instance))
     }
 
     /// Removes it where `clear` says so.
-    fn sweep_where(&self, clear: impl Fn(&Path) -> io::Result<bool>) -> Result<(), Error> {
+    fn sweep_where(&self, clear: impl Fn(&Leftover<'_>) -> io::Result<bool>) -> Result<(), Error> {
         let _guard = self.lock()?;
         let sweep = || -> io::Result<()> {
             for entry in fs::read_dir(&self.path)? {
                 let entry = entry?;
-                let place = entry.path();
-                let is_leftover = entry.file_type()?.is_dir() && !is_locked(&place.join(LOCK))?;
-                if is_leftover && clear(&place)? {
-                    remove(&place)?;
+                if !entry.file_type()?.is_dir() {
+                    continue;
+                }
+                let path = entry.path();
+                let lock = match lock_at(&path.join(LOCK))? {
+                    Lock::Held => continue,
+                    Lock::Free(lock) => Some(lock),
+                    Lock::Missing => None,
+                };
+                let is_instance = entry.file_name().as_bytes().starts_with(INSTANCE.as_bytes());
+                if clear(&Leftover { path: &path, lock, is_instance })? {
+                    remove(&path)?;
                 }
             }
             Ok(())
         };
         sweep().map_err(|error| self.failed(&error))
+    }
+
+    /// Removes the place of one that has ended, and was to be kept. False when it is gone already, or
+    /// somebody lives there.
+    pub(crate) fn discard(&self, name: &str) -> Result<bool, Error> {
+        let _guard = self.lock()?;
+        let path = self.path.join(name);
+        let discard = || -> io::Result<bool> {
+            let ended = matches!(lock_at(&path.join(LOCK))?, Lock::Free(_));
+            if ended {
+                remove(&path)?;
+            }
+            Ok(ended)
+        };
+        discard().map_err(|error| self.failed(&error))
     }
 
     /// Nobody else makes or removes places while this is held.
@@ -207,7 +233,18 @@ impl StateDirectory {
     }
 }
 
-/// The place of one testbed or guest.
+/// The place of one whose process is gone.
+#[derive(Debug)]
+pub(crate) struct Leftover<'a> {
+    /// Its directory.
+    pub(crate) path: &'a Path,
+    /// Its lock, free; none where it was killed before there was one.
+    pub(crate) lock: Option<File>,
+    /// Whether it is an instance's.
+    is_instance: bool,
+}
+
+/// The place of one testbed or instance.
 #[derive(Debug)]
 pub(crate) struct Place {
     /// Its directory.
@@ -231,6 +268,16 @@ impl Place {
         self.path.join(STAGE)
     }
 
+    /// Says how it has ended, to whoever waits for the lock. With that, it is no leftover.
+    pub(crate) fn conclude(&self, end: &[u8]) -> io::Result<()> {
+        self.lock.write_all_at(end, 0)
+    }
+
+    /// Removes all but the lock and these files.
+    pub(crate) fn tidy(&self, keep: &[&str]) -> io::Result<()> {
+        tidy(&self.path, keep)
+    }
+
     /// Removes the place: nobody came to live in it, or they are gone.
     pub(crate) fn remove(&self) {
         // What can't be removed now, the next command's sweep finds.
@@ -244,19 +291,28 @@ impl Place {
 /// files are below.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     gone(fs::remove_dir_all(path.join(STAGE)))?;
-    remove_entries(&path.join(WORK))?;
-    remove_entries(path)?;
+    tidy(path, &[])?;
+    gone(fs::remove_file(path.join(LOCK)))?;
     gone(fs::remove_dir(path))
 }
 
-/// Removes the files and the empty directories that lie directly in this one.
-fn remove_entries(directory: &Path) -> io::Result<()> {
+/// Removes all of a place but the lock and these files.
+pub(crate) fn tidy(path: &Path, keep: &[&str]) -> io::Result<()> {
+    remove_entries(&path.join(WORK), &[])?;
+    remove_entries(path, &[&[LOCK], keep].concat())
+}
+
+/// Removes the files and the empty directories that lie directly in this one, but those to be kept.
+fn remove_entries(directory: &Path, keep: &[&str]) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
     for entry in entries {
         let entry = entry?;
+        if keep.iter().any(|name| entry.file_name() == *name) {
+            continue;
+        }
         if entry.file_type()?.is_dir() {
             gone(fs::remove_dir(entry.path()))?;
         } else {
@@ -278,15 +334,25 @@ fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
-/// Whether somebody holds the lock in this file. A file that is not there is held by nobody.
-fn is_locked(path: &Path) -> io::Result<bool> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+/// The lock of a place.
+enum Lock {
+    /// Somebody lives there.
+    Held,
+    /// Nobody does.
+    Free(File),
+    /// Whoever made the place was killed before there was one.
+    Missing,
+}
+
+/// Looks at the lock in this file. Those who wait for its end share it.
+fn lock_at(path: &Path) -> io::Result<Lock> {
+    let file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::Missing),
         other => other?,
     };
-    match file.try_lock() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Lock::Free(file)),
+        Err(TryLockError::WouldBlock) => Ok(Lock::Held),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -14,6 +14,8 @@ mod disk;
 mod limits;
 mod net;
 mod process;
+mod published;
+mod tmpfs;
 mod volume;
 mod vsock;
 
@@ -23,8 +25,10 @@ pub use limits::{
     Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, HugePages, LEAST_MEMORY, LimitError, Limits,
     MemoryLimit,
 };
-pub use net::{MacAddress, Net, NetBackend, NetError, Offload};
+pub use net::{MacAddress, Net, NetBackend, NetError, Offload, parse_rate};
 pub use process::Process;
+pub use published::{Protocol, PublishedPort, PublishedPortError};
+pub use tmpfs::{Tmpfs, TmpfsError};
 pub use volume::{Volume, VolumeError};
 pub use vsock::{Vsock, VsockError};
 
@@ -109,14 +113,22 @@ impl FromStr for MemorySize {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let size = MemorySize(parse_size(text)?);
+        parse_size(text)?.try_into()
+    }
+}
+
+impl TryFrom<u64> for MemorySize {
+    type Error = ParseError;
+
+    fn try_from(bytes: u64) -> Result<Self, ParseError> {
+        let size = MemorySize(bytes);
         if size.0 < MIN_MEMORY {
             return Err(ParseError::TooLittleMemory(size));
         }
         match size.0.checked_next_multiple_of(4096) {
             Some(rounded) if rounded == size.0 => Ok(size),
             Some(rounded) => Err(ParseError::NotPages(size.0, rounded)),
-            None => Err(ParseError::SizeOverflow(text.to_owned())),
+            None => Err(ParseError::SizeOverflow(bytes.to_string())),
         }
     }
 }
@@ -173,6 +185,17 @@ impl Default for Cpus {
     /// One.
     fn default() -> Self {
         Cpus(1)
+    }
+}
+
+impl Cpus {
+    /// As many as it takes to use this much time of CPUs.
+    ///
+    /// # Errors
+    /// [`ParseError::NotCpus`] when that is more than a guest can have.
+    pub fn for_quota(quota: CpuQuota) -> Result<Cpus, ParseError> {
+        let count = quota.quota().div_ceil(CpuQuota::PERIOD);
+        count.to_string().parse()
     }
 }
 

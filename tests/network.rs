@@ -67,7 +67,7 @@ fn a_network_is_made_shown_and_removed_without_a_trace() {
         let port = |name: &str| serde_json::json!({"tap": name, "used": false});
         let expected = serde_json::json!([{
             "name": "dx", "subnet": "10.87.0.0/24", "gateway": "10.87.0.1", "nat": true,
-            "ports": [port("dxp0"), port("dxp1")],
+            "ports": [port("dxp0"), port("dxp1")], "instances": [],
         }]);
         assert_eq!(networks(), expected);
         assert!(said("ip", "addr show dx").contains("inet 10.87.0.1/24 brd 10.87.0.255"));

@@ -15,7 +15,7 @@ use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::protocol::{Ending, Invocation};
 use crate::testbed;
 
-/// Run a further command in a guest that `duplex run` started
+/// Run a further command in an instance that runs
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ Exit status: as of duplex run.")]
 pub(super) struct Args {
     #[command(flatten)]
     process: ProcessArgs,
-    /// The guest, by its name
+    /// Which, by name
     #[arg(value_name = "NAME")]
     name: String,
     /// The command and its arguments
@@ -107,6 +107,6 @@ impl User for Guest {
     }
 
     fn data(&mut self, _data: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the guest sent data that belong to nothing"))
+        Err(io::Error::other("the other side sent data that belong to nothing"))
     }
 }

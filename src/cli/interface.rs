@@ -7,24 +7,30 @@ use crate::vm::devices::virtio::net::link::Link;
 use crate::vm::devices::virtio::net::passt::{self, UserNetwork};
 use crate::vm::devices::virtio::net::tap::Tap;
 use crate::vm::devices::virtio::net::{self, Settings};
-use crate::workload::{MacAddress, Net, NetBackend};
+use crate::workload::{MacAddress, Net, NetBackend, PublishedPort};
 
 /// Those of `nets` that are any, each with its address.
 pub(super) fn with_addresses<'a>(nets: impl Iterator<Item = &'a Net>) -> Vec<Net> {
     let host = host::machine_id();
     let wanted = nets.filter(|net| net.backend != NetBackend::None);
     let with_address = |(number, net): (usize, &Net)| {
-        let mac = net.mac.unwrap_or_else(|| MacAddress::derived(&host, &net.backend, number));
-        Net { mac: Some(mac), ..net.clone() }
+        let derived = match net.backend {
+            // It comes with its place there.
+            NetBackend::Bridge(_) => None,
+            _ => Some(MacAddress::derived(&host, &net.backend, number)),
+        };
+        Net { mac: net.mac.or(derived), ..net.clone() }
     };
     wanted.enumerate().map(with_address).collect()
 }
 
-/// Builds the guest's interface number `number`, its other end included.
+/// Builds the guest's interface number `number`, its other end included. `published` are the ports that
+/// lead to a guest which uses the network as its user does.
 pub(super) fn build(
     net: &Net,
     number: usize,
     user: Option<&UserNetwork>,
+    published: &[PublishedPort],
 ) -> Result<net::Net, Box<dyn Error>> {
     let (name, link, mtu): (String, Box<dyn Link>, u16) = match &net.backend {
         NetBackend::Tap(name) => {
@@ -33,10 +39,10 @@ pub(super) fn build(
             (format!("tap {name}"), Box::new(tap), mtu)
         }
         NetBackend::User => {
-            let (stream, mtu) = passt::start(net.mtu, user)?;
+            let (stream, mtu) = passt::start(net.mtu, user, published)?;
             ("passt".into(), Box::new(stream), mtu)
         }
-        NetBackend::None => return Err("--net none is no interface".into()),
+        other => return Err(format!("--net {other} is no interface of a VM's").into()),
     };
     let settings = Settings {
         name,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::file_server;
 use crate::init;
@@ -14,17 +14,25 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
 mod doctor;
+mod each;
 mod exec;
 mod image;
-mod instances;
+mod inspect;
 mod interface;
+mod logs;
 mod network;
+mod pause;
 mod process;
+mod ps;
+mod rm;
 mod run;
+mod stats;
+mod stop;
 mod testbed;
 mod testbed_mode;
 mod timing;
 mod volume_server;
+mod wait;
 
 /// What the kernel of a guest calls its init with.
 const INIT: &str = "guest-init";
@@ -57,12 +65,22 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+// Most of the options belong to commands that are not called.
+#[command(defer = true)]
 enum Command {
     Boot(boot::Args),
     Run(Box<run::Args>),
+    Ps(ps::Args),
+    Inspect(inspect::Args),
+    Logs(logs::Args),
     Exec(exec::Args),
-    Ps(instances::PsArgs),
-    Stop(instances::StopArgs),
+    Stats(stats::Args),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
+    Stop(stop::StopArgs),
+    Kill(stop::KillArgs),
+    Wait(wait::Args),
+    Rm(rm::Args),
     Image(image::Args),
     Doctor(doctor::Args),
     Network(network::Args),
@@ -86,7 +104,7 @@ pub fn main() -> ExitCode {
     if nix::unistd::getpid().as_raw() == 1 && std::env::args_os().nth(1) == Some(INIT.into()) {
         return init::main();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             // --help and --version come this way too, and are no failure.
@@ -101,8 +119,16 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, recorder),
         Command::RunOrder(args) => run::run_order(&args, recorder),
         Command::Exec(args) => exec::run(&args),
-        Command::Ps(args) => instances::ps(&args),
-        Command::Stop(args) => instances::stop(&args),
+        Command::Ps(args) => ps::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Stop(args) => stop::stop(&args),
+        Command::Kill(args) => stop::kill(&args),
+        Command::Wait(args) => wait::run(&args),
+        Command::Rm(args) => rm::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
@@ -117,6 +143,16 @@ pub fn main() -> ExitCode {
             FAILED.into()
         }
     }
+}
+
+/// Parses the command line, with the options of the command that is called alone; and with all where that
+/// fails, for messages and help tell about them.
+fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().or_else(|_| {
+        let mut whole = Cli::command();
+        whole.build();
+        Cli::from_arg_matches(&whole.try_get_matches()?)
+    })
 }
 
 fn start_logging(verbose: bool) {

@@ -37,7 +37,7 @@ enum Command {
     },
     /// Remove networks, with all that belongs to them
     Rm {
-        /// Also where VMs use them: their links go down
+        /// Also where instances use them: their links go down
         #[arg(long)]
         force: bool,
         /// Which
@@ -51,8 +51,9 @@ struct Create {
     /// Its addresses, of which the host gets the first [default: the first 10.87.N.0/24 that is free]
     #[arg(long, value_name = "ADDRESS/BITS")]
     subnet: Option<Subnet>,
-    /// How many taps, NAMEp0, NAMEp1 and so on: one for each guest
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(1..=100))]
+    /// How many taps, NAMEp0, NAMEp1 and so on: one for each guest of `duplex boot`, or of other users.
+    /// Instances with --net bridge=NAME need none
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u8).range(0..=100))]
     ports: u8,
     /// Who may use the taps without being root
     #[arg(long, value_name = "USER")]
@@ -130,6 +131,7 @@ fn print(networks: &[Network], json: bool) -> Result<(), Box<dyn Error>> {
                     "gateway": network.subnet.map(|subnet| subnet.gateway()),
                     "nat": network.nat,
                     "ports": network.ports,
+                    "instances": network.instances,
                 })
             })
             .collect();
@@ -137,19 +139,22 @@ fn print(networks: &[Network], json: bool) -> Result<(), Box<dyn Error>> {
         writeln!(out)?;
         return Ok(());
     }
-    let mut table = super::table(&["NAME", "SUBNET", "GATEWAY", "NAT", "TAPS"]);
+    let mut table = super::table(&["NAME", "SUBNET", "GATEWAY", "NAT", "TAPS", "INSTANCES"]);
     for network in networks {
         let gateway = network.subnet.map(|subnet| subnet.gateway().to_string());
         let tap = |port: &network::Port| {
             format!("{}{}", port.tap, if port.used { " (in use)" } else { "" })
         };
         let taps: Vec<String> = network.ports.iter().map(tap).collect();
+        let instance = |member: &network::Member| format!("{} ({})", member.name, member.port);
+        let instances: Vec<String> = network.instances.iter().map(instance).collect();
         table.add_row([
             network.name.clone(),
             subnet(network).unwrap_or_default(),
             gateway.unwrap_or_default(),
             if network.nat { "yes" } else { "no" }.to_owned(),
             taps.join(", "),
+            instances.join(", "),
         ]);
     }
     for row in table.lines() {

@@ -1,11 +1,14 @@
 //! The container's PID 1: a copy of duplex that furnishes its namespaces and then serves the session.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -21,13 +24,19 @@ use super::layers;
 use super::plan::Plan;
 use super::step::Step;
 use super::volumes;
+use super::wall::Wall;
 use crate::failure::{Failure, Step as _};
-use crate::init::{self, Door, names, root};
+use crate::init::{self, Door, Setting, names, network, root};
 use crate::isolate::capabilities::CapabilitySets;
+use crate::isolate::landlock::{Abi, Landlock};
 use crate::isolate::mounting::put;
+use crate::isolate::netlink::Netlink;
 use crate::isolate::seccomp::Filter;
-use crate::isolate::{self, IdentityMap};
-use crate::isolate::{hardening, provisions};
+use crate::isolate::{self, Attributes, IdentityMap};
+use crate::isolate::{hardening, interfaces, provisions, traffic};
+use crate::session::guest::BeforeExec;
+use crate::trace::steps::SharedStamps;
+use crate::workload::Tmpfs;
 
 /// What duplex hands to a container's PID 1 beside descriptors.
 pub(super) struct Legacy<'a> {
@@ -37,21 +46,38 @@ pub(super) struct Legacy<'a> {
     pub(super) room: &'a Path,
     /// Who has started it, as whom the caller may be mapped.
     pub(super) caller: IdentityMap,
+    /// Where to stamp what is done, in the order of [`Plan::inside`].
+    pub(super) stamps: Option<&'a SharedStamps>,
+}
+
+impl Legacy<'_> {
+    fn done(&self, step: usize) {
+        if let Some(stamps) = self.stamps {
+            stamps.stamp(step);
+        }
+    }
 }
 
 /// PID 1's whole life. `kept` are the session's channel, where provisions come from, the socket at
 /// which further sessions are asked for, and the entrances to its control groups.
 pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
+    legacy.done(0);
     let entrances = kept.split_off(kept.len().min(3));
     let Ok([channel, provisions, door]) = <[OwnedFd; 3]>::try_from(kept) else {
         return FAILED;
     };
-    let furnish = |_| Furnishing::new(legacy, &provisions.into(), entrances)?.furnish();
-    let open = legacy.plan.openings;
-    // Where privileges can be gained, it is one of the steps.
-    let filter = (!open.calls && !open.privileges).then(|| Filter::new(legacy.plan.capabilities));
-    let wall = Arc::new(move || Ok(filter.as_ref().map_or(Ok(()), Filter::install)?));
-    match init::serve(channel.into(), Door::at(door, wall), furnish, || Ok(None)) {
+    // While duplex still prepares: what the network is to be, and the command, is only needed afterwards.
+    let (early, late) = legacy.plan.split();
+    let begun = Furnishing::new(legacy, provisions.into(), entrances)
+        .and_then(|mut furnishing| furnishing.furnish(early).map(|()| furnishing));
+    let furnish = |setting: Option<Setting>| -> Result<Arc<dyn BeforeExec>, Failure> {
+        let mut furnishing = begun?;
+        furnishing.network = setting.map(|setting| setting.network).unwrap_or_default();
+        furnishing.known.servers.clone_from(&furnishing.network.servers);
+        furnishing.furnish(late)?;
+        Ok(Arc::new(Wall::new(legacy.plan)))
+    };
+    match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
         Err(_) => FAILED,
@@ -65,6 +91,8 @@ const FAILED: u8 = 125;
 struct Furnishing<'a> {
     legacy: &'a Legacy<'a>,
     entrances: Vec<OwnedFd>,
+    /// Where what is prepared outside comes from.
+    provisions: UnixStream,
     /// The layered image, once there is one.
     root: Option<OwnedFd>,
     /// Trees of the host, in the order of the plan's volumes.
@@ -73,27 +101,32 @@ struct Furnishing<'a> {
     /// the container's root may not enter it.
     host: File,
     room: File,
+    /// What was decided outside about its interfaces, and what has come of it.
+    network: init::Network,
+    known: network::Known,
 }
 
 impl<'a> Furnishing<'a> {
-    /// Waits until what is done outside is done.
     fn new(
         legacy: &'a Legacy<'a>,
-        from: &UnixStream,
+        provisions: UnixStream,
         entrances: Vec<OwnedFd>,
     ) -> Result<Self, Failure> {
-        let mut volumes = provisions::receive(from).step("get what was prepared outside")?;
-        let expected = legacy.plan.volumes.len();
-        // A root that was laid outside comes first.
-        let root = (volumes.len() > expected).then(|| volumes.remove(0));
         let host = File::open("/").step("open the root")?;
         let room = File::open(legacy.room).step("open an empty directory")?;
-        Ok(Self { legacy, entrances, root, volumes, host, room })
+        let (root, volumes) = (None, Vec::new());
+        let network = init::Network::default();
+        let known = network::Known { address: None, servers: Vec::new() };
+        Ok(Self { legacy, entrances, provisions, root, volumes, host, room, network, known })
     }
 
-    fn furnish(mut self) -> Result<(), Failure> {
-        for step in &self.legacy.plan.steps {
+    /// Takes these of the plan's steps.
+    fn furnish(&mut self, steps: Range<usize>) -> Result<(), Failure> {
+        for number in steps {
+            let Some(step) = self.legacy.plan.steps.get(number) else { break };
             self.take(step)?;
+            // The first stamp is PID 1's own begin.
+            self.legacy.done(number + 1);
         }
         Ok(())
     }
@@ -103,6 +136,7 @@ impl<'a> Furnishing<'a> {
             Step::EnterGroups { shown_as_root } => {
                 self.enter_groups(*shown_as_root).step("enter the control groups")
             }
+            Step::Await => self.get_provisions().step("get what was prepared outside"),
             Step::BecomeRoot => become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
@@ -121,6 +155,11 @@ impl<'a> Furnishing<'a> {
                 make_directory(at)?;
                 put(kind, kind, at, MsFlags::from_bits_truncate(*flags), options)
             }
+            Step::Tmpfs(Tmpfs { at, flags, options }) => {
+                fs::create_dir_all(at).step_with(|| format!("make {}", at.display()))?;
+                isolate::tmpfs_with(at, MsFlags::from_bits_truncate(*flags), options)
+                    .step_with(|| format!("mount memory at {}", at.display()))
+            }
             Step::Device(name) => self.show_device(name).step_with(|| format!("show /dev/{name}")),
             Step::Link { at, to } => symlink(to, at).step_with(|| format!("link {at}")),
             Step::Volume { number, at } => self.show_volume(*number, at),
@@ -132,10 +171,21 @@ impl<'a> Furnishing<'a> {
             Step::Temporary => root::provide_tmp().step("make /tmp"),
             Step::HostName(name) => {
                 names::set_hostname(name)?;
-                names::set_hosts(name, None)
+                names::set_hosts(name, self.known.address)
             }
             Step::Loopback => isolate::bring_loopback_up(),
+            Step::Interface => {
+                self.known = network::set_up(&self.network, "")?;
+                Ok(())
+            }
+            Step::Rate(rate) => limit_rate(*rate).step("limit the rate of eth0 (tc-tbf)"),
+            Step::Resolver => names::set_resolver(&self.known.servers, &self.network.search),
+            Step::HostSysfs => self.show_sysfs().step("show /sys"),
             Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
+            Step::OomScore(score) => hardening::raise_oom_score(*score).step("raise the OOM score"),
+            Step::Landlock(writable) => {
+                wall_off(writable.as_deref()).step("restrict itself (Landlock)")
+            }
             Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),
             Step::OwnClock => start_clock().step("start a clock of its own"),
             Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
@@ -163,6 +213,15 @@ impl<'a> Furnishing<'a> {
         Ok(())
     }
 
+    fn get_provisions(&mut self) -> io::Result<()> {
+        self.volumes = provisions::receive(&self.provisions)?;
+        // A root that was laid outside comes first.
+        if self.volumes.len() > self.legacy.plan.volumes.len() {
+            self.root = Some(self.volumes.remove(0));
+        }
+        Ok(())
+    }
+
     fn enter_root(&mut self) -> io::Result<()> {
         let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
         isolate::attach_over(root, self.room.as_fd())?;
@@ -178,6 +237,15 @@ impl<'a> Furnishing<'a> {
         File::create_new(&target)?;
         let tree = isolate::clone_tree(Some(self.host.as_fd()), &Path::new("dev").join(name))?;
         isolate::attach(tree, Path::new(&target))
+    }
+
+    /// The host's, whose root is the working directory.
+    fn show_sysfs(&self) -> io::Result<()> {
+        fs::create_dir_all("/sys")?;
+        let tree = isolate::clone_tree(Some(self.host.as_fd()), Path::new("sys"))?;
+        let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
+        isolate::restrict(&tree, attributes)?;
+        isolate::attach(tree, Path::new("/sys"))
     }
 
     fn show_volume(&self, number: usize, at: &Path) -> Result<(), Failure> {
@@ -218,6 +286,10 @@ fn become_root() -> io::Result<()> {
     Ok(setresuid(uid, uid, uid)?)
 }
 
+fn limit_rate(rate: u64) -> io::Result<()> {
+    traffic::limit(&Netlink::open()?, interfaces::find("eth0")?.index, rate)
+}
+
 fn separate_mounts() -> nix::Result<()> {
     let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
@@ -232,17 +304,29 @@ fn make_directory(path: &str) -> Result<(), Failure> {
 
 /// Whatever is mounted below it stays as it is.
 fn make_read_only(path: &str) -> io::Result<()> {
-    match isolate::bind(Path::new(path), Path::new(path)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => remount_read_only(path),
-    }
+    let path = Path::new(path);
+    let tree = match isolate::clone_tree(None, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    isolate::make_read_only(&tree)?;
+    isolate::attach(tree, path)
 }
 
 fn remount_read_only(path: &str) -> io::Result<()> {
     // What can be written to alone, /proc/sysrq-trigger for one, can't be opened otherwise.
     let root = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     isolate::make_read_only(&root)
+}
+
+/// Gives up what the kernel lets it give up. What may be written to lies in the image, which may have links
+/// on the way there: they lead nowhere but into the container.
+fn wall_off(writable: Option<&[PathBuf]>) -> io::Result<()> {
+    let real =
+        |path: &PathBuf| Ok(CString::new(fs::canonicalize(path)?.into_os_string().into_vec())?);
+    let writable = writable.map(|paths| paths.iter().map(real).collect::<io::Result<_>>());
+    let wall = Landlock { writable: writable.transpose()?, abstract_sockets: true, signals: true };
+    Ok(wall.apply(Abi::of_kernel())?)
 }
 
 /// Children that are started from now on have their own clocks of uptime, which begin now.

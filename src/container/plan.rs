@@ -1,17 +1,21 @@
 //! What makes a container, decided before anything is done.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::kernel_files;
+use super::network::{Attachment, Network};
 use super::openings::Openings;
 use super::step::Step;
 use crate::isolate::capabilities::Capabilities;
 use crate::isolate::cgroups::DeviceRule;
+use crate::isolate::rlimits::Ulimit;
 use crate::isolate::seccomp::Summary;
-use crate::isolate::{Namespaces, is_master_of_all_files};
+use crate::isolate::{Namespaces, apparmor, is_master_of_all_files};
+use crate::workload::Tmpfs;
 
 /// How many users and groups a container has, where root starts it.
 pub(super) const USERS: u32 = 1 << 16;
@@ -29,6 +33,18 @@ pub(crate) struct Wanted {
     pub(crate) read_only: bool,
     /// What its root may do in its namespaces.
     pub(crate) capabilities: Capabilities,
+    /// File systems in memory.
+    pub(crate) tmpfs: Vec<Tmpfs>,
+    /// How large /dev/shm may be, in bytes.
+    pub(crate) shm_size: Option<u64>,
+    /// Resource limits of each command.
+    pub(crate) ulimits: Vec<Ulimit>,
+    /// How early the host's kernel kills it when memory is short.
+    pub(crate) oom_score: Option<i16>,
+    /// Whether commands are confined by AppArmor.
+    pub(crate) apparmor: bool,
+    /// Where its packets go.
+    pub(crate) network: Network,
     /// Walls that it does without.
     pub(crate) openings: Openings,
 }
@@ -65,8 +81,11 @@ pub(crate) struct Plan {
     pub(super) steps: Vec<Step>,
     /// What the filter on system calls goes by.
     pub(super) capabilities: Capabilities,
+    pub(super) ulimits: Vec<Ulimit>,
+    pub(super) apparmor: bool,
     /// Walls that it does without.
     pub(super) openings: Openings,
+    network: Network,
 }
 
 impl Plan {
@@ -91,19 +110,44 @@ impl Plan {
             volumes: wanted.volumes.clone(),
             steps: steps(wanted, users),
             capabilities: wanted.capabilities,
+            ulimits: wanted.ulimits.clone(),
+            apparmor: wanted.apparmor,
             openings: wanted.openings,
+            network: wanted.network.clone(),
         })
+    }
+
+    /// Where its packets go.
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// What its PID 1 does before it needs to know what its network is, and what it does then.
+    pub(super) fn split(&self) -> (Range<usize>, Range<usize>) {
+        let all = self.steps.len();
+        let at = match self.network.attachment {
+            // The kernel shows pasta the namespaces of nobody who has changed their user.
+            Attachment::User => 0,
+            _ => self.steps.iter().position(Step::wants_network).unwrap_or(all),
+        };
+        (0..at, at..all)
+    }
+
+    /// What its PID 1 does, in order and in words.
+    pub(crate) fn inside(&self) -> Vec<String> {
+        let begin = ["run as PID 1".to_owned()];
+        begin.into_iter().chain(self.steps.iter().map(Step::to_string)).collect()
     }
 
     /// The namespaces that its PID 1 is made in.
     pub(super) fn namespaces(&self) -> Namespaces {
+        let always = Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS;
         let users = if self.users == Users::Host { Namespaces::NONE } else { Namespaces::USER };
-        users
-            | Namespaces::MOUNT
-            | Namespaces::PID
-            | Namespaces::NETWORK
-            | Namespaces::IPC
-            | Namespaces::UTS
+        let network = match self.network.attachment {
+            Attachment::Host => Namespaces::NONE,
+            _ => Namespaces::NETWORK,
+        };
+        always | users | network
     }
 
     /// The only devices that work in it, if its control group has to see to that: in a user namespace
@@ -113,7 +157,7 @@ impl Plan {
     }
 }
 
-/// The order matters: a process that has changed its user can no longer write to its own files in /proc
+/// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that has changed its user can no longer write to its own files in /proc
 /// (PR_SET_DUMPABLE), where the clock is set; new mounts of proc and sysfs are allowed in a user namespace only while the
 /// host's are still in sight, mount_namespaces(7); whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
@@ -122,31 +166,32 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         Users::Caller => Step::MapCaller,
     };
     let open = wanted.openings;
-    let mut steps = vec![
-        Step::EnterGroups { shown_as_root: !open.groups },
-        Step::AllSignals,
-        Step::OwnClock,
-        become_root,
-        Step::SeparateMounts,
-    ];
+    let groups = Step::EnterGroups { shown_as_root: !open.groups };
+    let mut steps = vec![groups, Step::AllSignals, Step::OwnClock];
+    steps.extend(wanted.oom_score.map(Step::OomScore));
+    steps.push(Step::SeparateMounts);
+    let shares_network = wanted.network.attachment == Attachment::Host;
+    if !shares_network {
+        steps.push(Step::Loopback);
+    }
+    steps.extend([Step::Await, become_root]);
     if users == Users::Caller {
         steps.extend([Step::LayImage, Step::OpenVolumes]);
     }
     steps.push(Step::EnterRoot);
-    steps.extend(kernel_files::mounts());
-    for (number, volume) in wanted.volumes.iter().enumerate() {
-        steps.push(Step::Volume { number, at: volume.at.clone() });
-    }
+    steps.extend(kernel_files::mounts(wanted.shm_size, shares_network));
+    steps.extend(further_mounts(wanted));
     if !open.paths {
-        steps.extend(kernel_files::walls());
+        steps.extend(kernel_files::walls(shares_network));
     }
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
+    steps.extend(wanted.network.steps());
     steps.push(Step::HostName(wanted.hostname.clone()));
-    steps.push(Step::Loopback);
     if wanted.read_only {
         steps.push(Step::ReadOnlyRoot);
     }
+    steps.push(Step::Landlock(wanted.read_only.then(|| writable(wanted))));
     steps.extend([Step::OwnKeyring, Step::Hide]);
     if open.privileges && !open.calls {
         steps.push(Step::Filter);
@@ -158,17 +203,42 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     steps
 }
 
+/// What the caller wants to be somewhere. One may lie in another: that is mounted first.
+fn further_mounts(wanted: &Wanted) -> Vec<Step> {
+    let volumes = wanted.volumes.iter().enumerate();
+    let volumes = volumes
+        .map(|(number, volume)| (&volume.at, Step::Volume { number, at: volume.at.clone() }));
+    let tmpfs = wanted.tmpfs.iter().map(|tmpfs| (&tmpfs.at, Step::Tmpfs(tmpfs.clone())));
+    let mut all: Vec<_> = volumes.chain(tmpfs).collect();
+    all.sort_by_key(|(at, _)| at.components().count());
+    all.into_iter().map(|(_, step)| step).collect()
+}
+
+/// What can be written to where the root cannot.
+fn writable(wanted: &Wanted) -> Vec<PathBuf> {
+    let volumes = wanted.volumes.iter().filter(|volume| !volume.read_only).map(|volume| &volume.at);
+    let trees = volumes.chain(wanted.tmpfs.iter().map(|tmpfs| &tmpfs.at)).cloned();
+    [PathBuf::from("/dev")].into_iter().chain(trees).collect()
+}
+
 impl fmt::Display for Plan {
     /// A numbered line for each step, with its reason below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = if self.users == Users::Host { "" } else { "user, " };
-        let outside = [
-            (
+        let start = match self.network.attachment {
+            Attachment::Host => (
+                format!("clone3 into the group, with {user}mount, pid, ipc and uts namespaces"),
+                "the network is the host's, as asked for; of the rest its PID 1 sees nothing",
+            ),
+            _ => (
                 format!(
                     "clone3 into the group, with {user}mount, pid, network, ipc and uts namespaces"
                 ),
                 "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
             ),
+        };
+        let outside = [
+            start,
             match self.users {
                 Users::Range => (
                     format!("map users and groups 0 to {} to unused ones of this host", USERS - 1),
@@ -206,7 +276,18 @@ impl fmt::Display for Plan {
             "what it has no use for is no way into the shared kernel (seccomp(2))",
         );
         let filter = (!self.openings.calls && !self.openings.privileges).then_some(filter);
-        let all = outside.into_iter().chain(inside).chain(filter);
+        let limits = self
+            .ulimits
+            .iter()
+            .map(|limit| (format!("limit each command: {limit}"), "asked for (getrlimit(2))"));
+        let profile = self.apparmor.then(|| {
+            (
+                format!("confine each command by the AppArmor profile {}", apparmor::PROFILE),
+                "mounts and the kernel's switches are out of reach even if all else fails (apparmor(7))",
+            )
+        });
+        let inside = self.network.outside().into_iter().chain(inside);
+        let all = outside.into_iter().chain(inside).chain(limits).chain(profile).chain(filter);
         for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;
         }

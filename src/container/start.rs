@@ -18,6 +18,8 @@ use super::volumes;
 use crate::failure::{Failure, Step as _};
 use crate::isolate::cgroups::{self, Group};
 use crate::isolate::{IdentityMap, Process, fork, map_range, provisions};
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::steps::SharedStamps;
 
 /// The users of containers begin above those of this host: 65,536 each, chosen by a number that no two
 /// processes have at a time.
@@ -37,6 +39,15 @@ pub(crate) enum Error {
     Step(#[from] Failure),
 }
 
+/// Where the times of a start are recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Times<'a> {
+    /// duplex's own.
+    pub(crate) outside: &'a Recorder,
+    /// Those of its PID 1, in the order of [`Plan::inside`], if anybody wants to know.
+    pub(crate) inside: Option<&'a SharedStamps>,
+}
+
 /// A container that starts or runs.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -45,7 +56,7 @@ pub(crate) struct Container {
 
 impl Container {
     /// Starts it in `group`. The session in it is at the other end of `channel`; further ones are asked
-    /// for at `door`. `room` is an empty directory. To be called while this process has a single thread.
+    /// for at `door`. `room` is an empty directory. Times are recorded by `times`. To be called while this process has a single thread.
     ///
     /// # Errors
     /// The kernel's, with the step.
@@ -55,11 +66,15 @@ impl Container {
         channel: &UnixStream,
         door: &UnixListener,
         room: &Path,
+        times: Times<'_>,
     ) -> Result<Container, Error> {
         channel.set_nonblocking(true).step("prepare the session")?;
         door.set_nonblocking(true).step("prepare for further sessions")?;
+        for limit in &plan.ulimits {
+            limit.make_room().step_with(|| format!("raise the hard limit for {limit}"))?;
+        }
         let (ours, theirs) = UnixStream::pair().step("make a socket")?;
-        let legacy = Legacy { plan, room, caller: IdentityMap::of_caller() };
+        let legacy = Legacy { plan, room, caller: IdentityMap::of_caller(), stamps: times.inside };
         let entrances = group.entrances()?;
         let mut kept = vec![channel.as_fd(), theirs.as_fd(), door.as_fd()];
         kept.extend(entrances.iter().map(AsFd::as_fd));
@@ -69,8 +84,10 @@ impl Container {
             fork(plan.namespaces(), unified.as_ref(), &kept, |kept| pid1::live(kept, &legacy))
         }
         .map_err(Error::Namespaces)?;
+        times.outside.reached(Phase::Cloned);
         let container = Container { process };
         container.provide(plan, &ours, room)?;
+        times.outside.reached(Phase::Provided);
         Ok(container)
     }
 
@@ -98,6 +115,11 @@ impl Container {
         map_range(pid, first_user(pid), USERS).step("map the container's users")?;
         let path = format!("/proc/{pid}/ns/user");
         Ok(File::open(path).step("open the container's user namespace")?.into())
+    }
+
+    /// Its first process. The number stays its own until it is waited for.
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// Waits until nothing of it runs any more.

@@ -6,12 +6,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::isolate::capabilities::Capabilities;
+use crate::workload::Tmpfs;
 
 /// One step. Paths are the container's, unless they are called the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
     /// Enters the control groups of version 1, and may make its groups the root of those it sees.
     EnterGroups { shown_as_root: bool },
+    /// Waits for what is prepared outside.
+    Await,
     /// Takes the ids of user and group 0.
     BecomeRoot,
     /// Maps the caller to user and group 0.
@@ -28,6 +31,8 @@ pub(super) enum Step {
     Mount { kind: String, at: String, flags: u64, options: String },
     /// Shows a device of the host.
     Device(String),
+    /// Mounts memory where it was asked for.
+    Tmpfs(Tmpfs),
     /// Makes a symbolic link.
     Link { at: String, to: String },
     /// Shows a directory of the host.
@@ -44,8 +49,20 @@ pub(super) enum Step {
     HostName(String),
     /// Starts the loopback interface.
     Loopback,
+    /// Starts eth0, which was put there from outside.
+    Interface,
+    /// Limits how many bytes a second eth0 sends.
+    Rate(u64),
+    /// Says who is asked for names.
+    Resolver,
+    /// Shows the host's sysfs.
+    HostSysfs,
     /// Forbids writing to the root.
     ReadOnlyRoot,
+    /// Has the kernel kill it early when memory is short.
+    OomScore(i16),
+    /// Gives up writing anywhere but in these trees, if there is a list, and reaching processes outside.
+    Landlock(Option<Vec<PathBuf>>),
     /// Forgets which signals the caller ignores.
     AllSignals,
     /// Starts the clock of uptimes anew.
@@ -63,6 +80,11 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// Whether it depends on what the container's network has become.
+    pub(super) fn wants_network(&self) -> bool {
+        matches!(self, Self::Interface | Self::Rate(_) | Self::Resolver)
+    }
+
     /// Why it is taken.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -70,6 +92,7 @@ impl Step {
                 "what it uses is counted and limited; others' groups are out of sight"
             }
             Self::EnterGroups { shown_as_root: false } => "what it uses is counted and limited",
+            Self::Await => "only root of the host may map users and open the host's directories",
             Self::BecomeRoot => {
                 "it has no other groups, and no user that its namespace does not know"
             }
@@ -82,6 +105,7 @@ impl Step {
             Self::Device(_) => {
                 "the harmless ones that programs expect; the container can make none"
             }
+            Self::Tmpfs(_) => "asked for; it is gone with the container",
             Self::Link { .. } => {
                 "programs expect it (OCI runtime specification, Dev symbolic links)"
             }
@@ -92,7 +116,20 @@ impl Step {
             Self::Temporary => "programs count on it; an image may do without",
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
+            Self::Interface => "it has the address that nobody else has on its network",
+            Self::Rate(_) => "asked for; to change it takes CAP_NET_ADMIN, which it does not have",
+            Self::Resolver => "names are looked up where this host looks them up",
+            Self::HostSysfs => {
+                "a new one is for who owns the network namespace; this one cannot be written to"
+            }
             Self::ReadOnlyRoot => "asked for",
+            Self::OomScore(_) => "asked for",
+            Self::Landlock(None) => {
+                "a second wall behind the network and PID namespaces, where the kernel has it (landlock(7))"
+            }
+            Self::Landlock(Some(_)) => {
+                "a second wall behind read-only mounts and namespaces, where the kernel has it (landlock(7))"
+            }
             Self::AllSignals => "a signal does to the command what it does everywhere",
             Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
             Self::OwnKeyring => "the caller's keys stay out of reach (session-keyring(7))",
@@ -117,6 +154,7 @@ impl fmt::Display for Step {
             Self::EnterGroups { shown_as_root: false } => {
                 write!(f, "enter the groups of version 1")
             }
+            Self::Await => write!(f, "wait for users, image and volumes"),
             Self::BecomeRoot => write!(f, "become user 0 inside"),
             Self::MapCaller => write!(f, "map the caller to user 0 inside"),
             Self::SeparateMounts => write!(f, "make all mounts private"),
@@ -125,6 +163,7 @@ impl fmt::Display for Step {
             Self::EnterRoot => write!(f, "make the layered image the root"),
             Self::Mount { kind, at, .. } => write!(f, "mount {kind} at {at}"),
             Self::Device(name) => write!(f, "show the host's /dev/{name}"),
+            Self::Tmpfs(tmpfs) => write!(f, "mount memory at {}", tmpfs.at.display()),
             Self::Link { at, to } => write!(f, "link {at} to {to}"),
             Self::Volume { at, .. } => {
                 write!(f, "show a directory of the host at {}", at.display())
@@ -135,7 +174,23 @@ impl fmt::Display for Step {
             Self::Temporary => write!(f, "make /tmp if there is none"),
             Self::HostName(name) => write!(f, "set the host name to {name}"),
             Self::Loopback => write!(f, "start the loopback interface"),
+            Self::Interface => write!(f, "start eth0, with its address and a default route"),
+            Self::Rate(rate) => write!(f, "let eth0 send {rate} bytes a second (tc-tbf(8))"),
+            Self::Resolver => write!(f, "write /etc/resolv.conf"),
+            Self::HostSysfs => write!(f, "show the host's /sys, read-only"),
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Self::OomScore(score) => write!(f, "raise the OOM score to {score}"),
+            Self::Landlock(writable) => {
+                let outside = "signals and abstract sockets of processes outside";
+                match writable.as_deref() {
+                    None => write!(f, "give up {outside}"),
+                    Some(trees) => {
+                        let trees: Vec<_> =
+                            trees.iter().map(|tree| tree.display().to_string()).collect();
+                        write!(f, "give up {outside}, and writing but in {}", trees.join(", "))
+                    }
+                }
+            }
             Self::AllSignals => write!(f, "let all signals do what they do by default"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
             Self::OwnKeyring => write!(f, "join a new session keyring"),

@@ -1,6 +1,7 @@
 //! Commands, as init and further sessions start them.
 
 use std::fs;
+use std::sync::Arc;
 
 use super::protocol::Start;
 use super::users;
@@ -10,7 +11,7 @@ use crate::session::protocol::{Invocation, NotStarted};
 /// Starts a command as who it is to be, behind what `wall` puts up.
 pub(super) fn start_command(
     start: Start,
-    wall: Option<BeforeExec>,
+    wall: Option<Arc<dyn BeforeExec>>,
 ) -> Result<Command, (NotStarted, String)> {
     let refused = |reason: String| (NotStarted::Surroundings, reason);
     let user = users::find(start.user.as_deref()).map_err(refused)?;

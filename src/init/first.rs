@@ -2,31 +2,34 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use super::command::start_command;
 use super::further::Door;
 use super::protocol::{Message, Setting, Start};
 use crate::failure::{Failure, Step};
-use crate::session::guest::{Port, Relay, child_signals, lead_session};
+use crate::session::guest::{BeforeExec, Port, Relay, child_signals, lead_session};
 use crate::session::protocol::{Ending, NotStarted, ToHost};
 
 /// Serves the session that the host has on this channel, reads and writes on which must not wait:
-/// furnishes the surroundings, starts the command, and stays until it and whatever it has left running
-/// has ended. Then `farewell` may add a message to how it ended.
+/// furnishes the surroundings, starts the command behind the wall that comes of that, as all further ones,
+/// and stays until it and whatever it has left running has ended. Then `farewell` may add a message to how
+/// it ended.
 ///
 /// # Errors
 /// The host has gone, or the kernel refuses something. That the command cannot be started is none:
 /// the host is told.
 pub(crate) fn serve(
     host: File,
-    door: Door,
-    furnish: impl FnOnce(Option<Setting>) -> Result<(), Failure>,
+    mut door: Door,
+    furnish: impl FnOnce(Option<Setting>) -> Result<Arc<dyn BeforeExec>, Failure>,
     farewell: impl FnOnce() -> Result<Option<Message>, Failure>,
 ) -> Result<(), Failure> {
     let children = child_signals().step("get ready for a child")?;
     let (mut port, mut start) = Port::accept::<Start>(host).step("read what to start")?;
     lead_session().step("lead a session")?;
     let surroundings = furnish(start.setting.take())
+        .map(|wall| door.put_behind(wall))
         .map_err(|failure| (NotStarted::Surroundings, failure.to_string()));
     let command = match surroundings.and_then(|()| start_command(*start, door.wall())) {
         Ok(command) => command,

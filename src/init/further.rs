@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -33,7 +34,7 @@ pub(crate) struct Door {
     /// at once it would fail again.
     is_stuck: bool,
     /// What every command here is behind.
-    wall: Option<BeforeExec>,
+    wall: Option<Arc<dyn BeforeExec>>,
 }
 
 impl Door {
@@ -46,13 +47,18 @@ impl Door {
         Ok(Self { socket, is_stuck: false, wall: None })
     }
 
-    /// At a socket that listens, on which accepting does not wait. Every command is behind `wall`.
-    pub(crate) fn at(socket: OwnedFd, wall: BeforeExec) -> Self {
-        Self { socket, is_stuck: false, wall: Some(wall) }
+    /// At a socket that listens, on which accepting does not wait.
+    pub(crate) fn at(socket: OwnedFd) -> Self {
+        Self { socket, is_stuck: false, wall: None }
+    }
+
+    /// Puts every command from now on behind `wall`.
+    pub(super) fn put_behind(&mut self, wall: Arc<dyn BeforeExec>) {
+        self.wall = Some(wall);
     }
 
     /// What every command here is behind.
-    pub(super) fn wall(&self) -> Option<BeforeExec> {
+    pub(super) fn wall(&self) -> Option<Arc<dyn BeforeExec>> {
         self.wall.clone()
     }
 
@@ -90,7 +96,7 @@ impl Observer for Door {
 
 /// Serves a connection in a process of its own. What else init has open, the other sessions' connections
 /// above all, is not there.
-fn start_session(connection: &OwnedFd, wall: Option<BeforeExec>) -> io::Result<()> {
+fn start_session(connection: &OwnedFd, wall: Option<Arc<dyn BeforeExec>>) -> io::Result<()> {
     let session = |mut kept: Vec<OwnedFd>| {
         let Some(connection) = kept.pop() else { return FAILED };
         match run(connection.into(), wall) {
@@ -105,7 +111,7 @@ fn start_session(connection: &OwnedFd, wall: Option<BeforeExec>) -> io::Result<(
     unsafe { fork(Namespaces::NONE, None, &[connection.as_fd()], session) }.map(drop)
 }
 
-fn run(connection: File, wall: Option<BeforeExec>) -> Result<(), Failure> {
+fn run(connection: File, wall: Option<Arc<dyn BeforeExec>>) -> Result<(), Failure> {
     let children = child_signals().step("get ready for a child")?;
     let (mut port, start) = Port::accept::<Start>(connection).step("read what to start")?;
     lead_session().step("lead a session")?;

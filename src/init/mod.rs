@@ -13,10 +13,11 @@ mod further;
 mod memory;
 mod modules;
 pub(crate) mod names;
-mod network;
+pub(crate) mod network;
 mod pid1;
 mod protocol;
 pub(crate) mod root;
+mod tasks;
 mod users;
 
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use netlink_packet_route::link::LinkAttribute;
+
 use super::dhcp;
 use super::protocol::{Addressing, Network};
 use crate::failure::{Failure, Step};
@@ -13,15 +15,15 @@ const MOST_SERVERS: usize = 3;
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// The address of the first interface that has one.
-    pub(super) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
     /// Who is asked for names.
-    pub(super) servers: Vec<Ipv4Addr>,
+    pub(crate) servers: Vec<Ipv4Addr>,
 }
 
 /// Sets the interfaces up, one after the other. The first that has a gateway has the default route.
-pub(super) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure> {
+pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure> {
     let mut known = Known { address: None, servers: network.servers.clone() };
     if network.interfaces.is_empty() {
         return Ok(known);
@@ -31,7 +33,9 @@ pub(super) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
     for (number, addressing) in network.interfaces.iter().enumerate() {
         let name = format!("eth{number}");
         let interface = find(&name).step_with(|| format!("find {name}"))?;
-        bring_up(&netlink, interface.index, Vec::new()).step_with(|| format!("set {name} up"))?;
+        let changes = network.mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
+        bring_up(&netlink, interface.index, changes.into_iter().collect())
+            .step_with(|| format!("set {name} up"))?;
         let (own, gateway) = match *addressing {
             Addressing::None => continue,
             Addressing::Fixed { own, gateway } => (own, gateway),

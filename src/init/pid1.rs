@@ -1,10 +1,12 @@
 //! Init's way from the kernel's start of it to the end of the machine.
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
@@ -13,9 +15,11 @@ use nix::unistd::{Pid, syncfs};
 
 use super::further::Door;
 use super::protocol::{Message, SESSION_PORT, Setting};
-use super::{first, memory, modules, names, network, root};
+use super::{first, memory, modules, names, network, root, tasks};
 use crate::failure::{Failure, Step};
 use crate::isolate;
+use crate::isolate::rlimits::Ulimit;
+use crate::session::guest::BeforeExec;
 use crate::session::poll::set_nonblocking;
 
 /// Runs as PID 1, until it ends the machine.
@@ -54,6 +58,27 @@ fn run() -> Result<(), Failure> {
     })
 }
 
+/// What every command in a guest is behind. Its root, who is master of the whole machine, could take it
+/// down: it is there for commands that do too much by accident.
+struct Wall {
+    ulimits: Vec<Ulimit>,
+    /// Where a process enters the group that limits how many there are.
+    group: Option<CString>,
+}
+
+impl BeforeExec for Wall {
+    fn as_parent(&self) -> io::Result<()> {
+        if let Some(group) = &self.group {
+            tasks::enter(group)?;
+        }
+        Ok(self.ulimits.iter().try_for_each(Ulimit::apply)?)
+    }
+
+    fn last(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Flushes the file system at `path`.
 fn flush(path: &str) -> io::Result<()> {
     Ok(syncfs(File::open(path)?)?)
@@ -68,10 +93,13 @@ fn connect_to_host() -> io::Result<File> {
 }
 
 /// Makes the guest what every command in it finds.
-fn furnish(setting: Option<Setting>) -> Result<(), Failure> {
+fn furnish(setting: Option<Setting>) -> Result<Arc<dyn BeforeExec>, Failure> {
     let setting = setting.ok_or(Errno::EINVAL).step("furnish a guest without a plan")?;
     root::enter(setting.layer)?;
-    root::mount_volumes(&setting.volumes)?;
+    if let Some(size) = setting.shm_size {
+        root::resize_shared_memory(size)?;
+    }
+    root::mount_further(&setting.volumes, &setting.tmpfs)?;
     isolate::bring_loopback_up()?;
     let known = network::set_up(&setting.network, &setting.hostname)?;
     names::set_hostname(&setting.hostname)?;
@@ -79,5 +107,9 @@ fn furnish(setting: Option<Setting>) -> Result<(), Failure> {
     if !setting.network.interfaces.is_empty() {
         names::set_resolver(&known.servers, &setting.network.search)?;
     }
-    Ok(())
+    if setting.read_only {
+        root::make_read_only()?;
+    }
+    let group = setting.tasks.map(tasks::limit).transpose()?;
+    Ok(Arc::new(Wall { ulimits: setting.ulimits, group }))
 }

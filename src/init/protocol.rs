@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::isolate::rlimits::Ulimit;
 use crate::session::protocol::Invocation;
-use crate::workload::Ipv4Prefix;
+use crate::workload::{Ipv4Prefix, Tmpfs};
 
 /// The vsock port of the host on which a guest's init finds its session.
 pub(crate) const SESSION_PORT: u32 = 1024;
@@ -35,8 +36,18 @@ pub(crate) struct Setting {
     pub(crate) layer: Layer,
     /// Directories of the host.
     pub(crate) volumes: Vec<Volume>,
+    /// File systems in memory.
+    pub(crate) tmpfs: Vec<Tmpfs>,
+    /// How large /dev/shm may be, in bytes.
+    pub(crate) shm_size: Option<u64>,
+    /// Whether the root cannot be written to.
+    pub(crate) read_only: bool,
     /// What there is beside loopback.
     pub(crate) network: Network,
+    /// How many processes and threads commands may have, all together.
+    pub(crate) tasks: Option<u64>,
+    /// Resource limits of each command.
+    pub(crate) ulimits: Vec<Ulimit>,
 }
 
 /// The network of a guest.
@@ -48,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) servers: Vec<Ipv4Addr>,
     /// The domains that short names are looked up in.
     pub(crate) search: Vec<String>,
+    /// The largest packet, where that is not what the interfaces come with.
+    pub(crate) mtu: Option<u16>,
 }
 
 /// Where an interface has its address from.

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{chdir, chroot};
@@ -10,9 +11,12 @@ use nix::unistd::{chdir, chroot};
 use super::protocol::{Layer, Volume};
 use crate::failure::{Failure, Step};
 use crate::isolate::mounting::{INERT, make_directories, put};
+use crate::workload::Tmpfs;
 
 /// The image's disk.
 const IMAGE_DISK: &str = "/dev/vda";
+
+const SHARED_MEMORY: MsFlags = INERT.union(MsFlags::MS_NOEXEC);
 
 /// The disk of a writable layer that stays.
 const LAYER_DISK: &str = "/dev/vdb";
@@ -48,16 +52,59 @@ pub(super) fn enter(layer: Layer) -> Result<(), Failure> {
     provide_tmp().step("make /tmp")
 }
 
-/// Makes directories of the host visible where they were asked for.
-pub(super) fn mount_volumes(volumes: &[Volume]) -> Result<(), Failure> {
-    for Volume { tag, at, read_only } in volumes {
+/// What a caller wants to be somewhere.
+enum Wanted<'a> {
+    Volume(&'a Volume),
+    Tmpfs(&'a Tmpfs),
+}
+
+impl Wanted<'_> {
+    fn at(&self) -> &Path {
+        match self {
+            Wanted::Volume(volume) => &volume.at,
+            Wanted::Tmpfs(tmpfs) => &tmpfs.at,
+        }
+    }
+
+    fn mount(&self) -> nix::Result<()> {
+        match self {
+            Wanted::Volume(Volume { tag, at, read_only }) => {
+                let mut flags = INERT;
+                flags.set(MsFlags::MS_RDONLY, *read_only);
+                mount(Some(tag.as_str()), at, Some("virtiofs"), flags, None::<&str>)
+            }
+            Wanted::Tmpfs(Tmpfs { at, flags, options }) => {
+                let flags = MsFlags::from_bits_truncate(*flags);
+                mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options.as_str()))
+            }
+        }
+    }
+}
+
+/// Makes directories of the host visible where they were asked for, and mounts memory.
+pub(super) fn mount_further(volumes: &[Volume], tmpfs: &[Tmpfs]) -> Result<(), Failure> {
+    let volumes = volumes.iter().map(Wanted::Volume);
+    let mut all: Vec<Wanted<'_>> = volumes.chain(tmpfs.iter().map(Wanted::Tmpfs)).collect();
+    // One may lie in another: that is mounted first.
+    all.sort_by_key(|wanted| wanted.at().components().count());
+    for wanted in all {
+        let at = wanted.at();
         fs::create_dir_all(at).step_with(|| format!("make {}", at.display()))?;
-        let mut flags = INERT;
-        flags.set(MsFlags::MS_RDONLY, *read_only);
-        mount(Some(tag.as_str()), at, Some("virtiofs"), flags, None::<&str>)
-            .step_with(|| format!("mount the volume at {}", at.display()))?;
+        wanted.mount().step_with(|| format!("mount what is to be at {}", at.display()))?;
     }
     Ok(())
+}
+
+/// Sets how large /dev/shm may be, in bytes.
+pub(super) fn resize_shared_memory(size: u64) -> Result<(), Failure> {
+    let flags = SHARED_MEMORY | MsFlags::MS_REMOUNT;
+    put("tmpfs", "tmpfs", "/dev/shm", flags, &format!("size={size}"))
+}
+
+/// Forbids writing to the root, and to no other mount.
+pub(super) fn make_read_only() -> Result<(), Failure> {
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).step("make the root read-only")
 }
 
 /// The overlay's root has the attributes of the upper layer's.
@@ -80,7 +127,7 @@ fn mount_kernel_file_systems(root: &str) -> Result<(), Failure> {
     make_directories(&at("/dev"), &["pts", "shm"])?;
     let terminals = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
     put("devpts", "devpts", &at("/dev/pts"), terminals, "mode=0620,ptmxmode=0666,gid=5")?;
-    put("tmpfs", "tmpfs", &at("/dev/shm"), strict, "mode=1777")?;
+    put("tmpfs", "tmpfs", &at("/dev/shm"), SHARED_MEMORY, "mode=1777")?;
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
         symlink(format!("/proc/self/{target}"), at(&format!("/dev/{name}")))

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::{self, Write};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::write;
 
 /// The profile's name, by which the kernel knows it.
@@ -41,13 +43,6 @@ pub fn is_enabled() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text == "Y\n")
 }
 
-/// Whether the profile is loaded; false also where that can't be seen: only root can, and only with
-/// securityfs mounted at /sys/kernel/security.
-pub fn is_loaded() -> bool {
-    let text = fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
-    text.lines().any(|line| line.split_once(' ').is_some_and(|(name, _)| name == PROFILE))
-}
-
 /// Loads the profile. It stays until the host goes down: other containers may be in it.
 ///
 /// # Errors
@@ -70,14 +65,35 @@ pub fn load() -> Result<(), LoadError> {
     Err(LoadError::Refused { status: end.status, output })
 }
 
+/// Sees to it that the profile is loaded.
+///
+/// # Errors
+/// As of [`load`]: only root can.
+pub fn provide() -> Result<(), LoadError> {
+    if is_usable() { Ok(()) } else { load() }
+}
+
+/// Whether the profile is loaded, also for those who cannot see that.
+fn is_usable() -> bool {
+    // What is to happen at an exec belongs to a thread, and is gone with it.
+    thread::spawn(change_at_exec).join().is_ok_and(|changed| changed.is_ok())
+}
+
 /// From the next exec on this process is in the profile; works for ordinary users too. Between clone
 /// and exec: system calls only.
 ///
 /// # Errors
 /// `ENOENT` when the profile is not loaded.
 pub fn change_at_exec() -> Result<(), Errno> {
-    let attribute =
-        open(c"/proc/self/attr/apparmor/exec", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let attribute = open(
+        c"/proc/thread-self/attr/apparmor/exec",
+        OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    // What lies there in a container could be the image's.
+    if fstatfs(&attribute)?.filesystem_type() != PROC_SUPER_MAGIC {
+        return Err(Errno::ENOENT);
+    }
     write(&attribute, b"exec duplex-default").map(drop)
 }
 
@@ -114,7 +130,7 @@ mod tests {
             Err(LoadError::Parser(error)) => return skipped(&format!("{PARSER}: {error}")),
             loaded => loaded.unwrap(),
         }
-        assert!(is_loaded());
+        assert!(is_usable());
         assert_eq!(
             in_profile("cat /proc/self/attr/current").unwrap(),
             "duplex-default (enforce)\n"

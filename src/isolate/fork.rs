@@ -19,8 +19,8 @@ const FAILED: u8 = 125;
 const FIRST: RawFd = 3;
 
 /// Runs `life` in a new process, which has a copy of this one's memory, its standard streams, and of its
-/// other descriptors only `kept`, in that order, in a control group of version 2 where one is given. What `life` returns is the exit status. No destructor
-/// of what was copied runs.
+/// other descriptors only `kept`, in that order, in a control group of version 2 where one is given. What
+/// `life` returns is the exit status. No destructor of what was copied runs.
 ///
 /// # Safety
 /// No other thread may run in this process: a lock that it held would stay locked in the copy.
@@ -33,10 +33,26 @@ pub(crate) unsafe fn fork(
     kept: &[BorrowedFd<'_>],
     life: impl FnOnce(Vec<OwnedFd>) -> u8,
 ) -> io::Result<Process> {
+    // SAFETY: as promised to this function.
+    unsafe { fork_whole(namespaces, cgroup, || keep_only(kept).map_or(FAILED, life)) }
+}
+
+/// The same with all descriptors. What belongs to `life` is dropped in this process when it has been
+/// started: of a connection that moves there, the other end sees the end of that process.
+///
+/// # Safety
+/// As [`fork`].
+///
+/// # Errors
+/// What clone3(2) says.
+pub(crate) unsafe fn fork_whole(
+    namespaces: Namespaces,
+    cgroup: Option<&OwnedFd>,
+    life: impl FnOnce() -> u8,
+) -> io::Result<Process> {
     let mut pidfd: RawFd = -1;
     let pid = clone3(namespaces, cgroup, &mut pidfd)?;
     if pid == 0 {
-        let life = || keep_only(kept).map_or(FAILED, life);
         // Unwinding must not reach what belongs to the parent.
         let status = catch_unwind(AssertUnwindSafe(life)).unwrap_or(FAILED);
         // SAFETY: ends this process, without exit handlers, which belong to the parent.

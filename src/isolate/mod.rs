@@ -29,9 +29,10 @@ pub mod rlimits;
 pub mod seccomp;
 mod spawn;
 mod title;
+pub(crate) mod traffic;
 
 pub(crate) use file_system::FileSystem;
-pub(crate) use fork::fork;
+pub(crate) use fork::{fork, fork_whole};
 pub(crate) use identity::is_master_of_all_files;
 pub(crate) use loop_device::LoopDevice;
 pub use mounts::{

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, Capability};
 
@@ -29,9 +30,9 @@ const NAMES: [(&str, Resource); 16] = [
 ];
 
 /// A resource limit. Units are the kernel's: bytes, seconds, or a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Ulimit {
-    name: &'static str,
     resource: Resource,
     /// What counts.
     soft: u64,
@@ -90,6 +91,16 @@ impl Ulimit {
         Ok(())
     }
 
+    /// Lets what this process starts set it, where that takes a higher hard limit than this process has:
+    /// nobody in a user namespace of their own can raise one.
+    ///
+    /// # Errors
+    /// `EPERM` as of [`apply`](Self::apply).
+    pub fn make_room(&self) -> Result<(), Errno> {
+        let (soft, hard) = getrlimit(self.resource)?;
+        if self.hard > hard { setrlimit(self.resource, soft, self.hard) } else { Ok(()) }
+    }
+
     /// Sets it for this process and what it starts. System calls only.
     ///
     /// # Errors
@@ -115,14 +126,30 @@ impl FromStr for Ulimit {
             _ => value.parse().map_err(|_| UlimitError::Value { name, value: value.into() }),
         };
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-        let limit = Self { name, resource, soft: value(soft)?, hard: value(hard)? };
+        let limit = Self { resource, soft: value(soft)?, hard: value(hard)? };
         if limit.soft > limit.hard { Err(UlimitError::Order(limit)) } else { Ok(limit) }
+    }
+}
+
+impl TryFrom<String> for Ulimit {
+    type Error = UlimitError;
+
+    fn try_from(text: String) -> Result<Self, UlimitError> {
+        text.parse()
+    }
+}
+
+impl From<Ulimit> for String {
+    fn from(limit: Ulimit) -> String {
+        limit.to_string()
     }
 }
 
 impl fmt::Display for Ulimit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}={}:{}", self.name, shown(self.soft), shown(self.hard))
+        let known = NAMES.iter().find(|(_, resource)| *resource == self.resource);
+        let name = known.map_or("unknown", |(name, _)| name);
+        write!(out, "{name}={}:{}", shown(self.soft), shown(self.hard))
     }
 }
 
@@ -153,6 +180,9 @@ mod tests {
         for (name, _) in NAMES {
             assert_eq!(parsed(&format!("{name}=1:2")), Ok(format!("{name}=1:2")));
         }
+        let stored: Ulimit = serde_json::from_str(r#""core=0:unlimited""#).unwrap();
+        assert_eq!(serde_json::to_string(&stored).unwrap(), r#""core=0:unlimited""#);
+        assert!(serde_json::from_str::<Ulimit>(r#""core=1:0""#).is_err());
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub enum Error {
     #[error("there is an interface {0} that duplex did not make: give another name")]
     NotOurs(String),
     /// No such network.
-    #[error("there is no network {0}: 'duplex network ls', as root, shows those there are")]
+    #[error(
+        "there is no network {0}: 'duplex network ls', as root, shows those there are, and 'duplex \
+         network create' makes one"
+    )]
     Missing(String),
     /// It is there, but with other addresses.
     #[error("network {0} has {1}: remove it first ('duplex network rm {0}'), or give another name")]
@@ -40,14 +43,31 @@ pub enum Error {
     /// It has more taps than addresses.
     #[error("tap {0} has no address in {1}: give the guest one with ip=ADDRESS/BITS, or ip=none")]
     Full(String, Subnet),
+    /// All addresses are somebody's.
+    #[error(
+        "network {0} has no address left in {1}: end an instance on it, or make a larger one \
+         ('duplex network create NAME --subnet ADDRESS/BITS')"
+    )]
+    NoAddress(String, Subnet),
+    /// A tap's address is an instance's.
+    #[error(
+        "network {0}: instance {2} has the address of tap {1}: end it first ('duplex stop {2}')"
+    )]
+    AddressInUse(String, String, String),
+    /// An instance is on it.
+    #[error("network {0} is in use: end instance {1} first ('duplex stop {1}'), or give --force")]
+    HasInstance(String, String),
     /// A VM has one of its taps.
     #[error("network {0} is in use: end the VM on tap {1} first, or give --force")]
     InUse(String, String),
     /// No nft.
-    #[error("NAT needs nft, which is not installed: 'apt-get install nftables', or give --no-nat")]
+    #[error(
+        "networks need nft, which is not installed: 'apt-get install nftables'; one of taps alone does \
+         without NAT ('duplex network create --no-nat')"
+    )]
     NoNft,
     /// It said no.
-    #[error("NAT: nft: {0}")]
+    #[error("rules for packets: nft: {0}")]
     Nft(String),
     /// The kernel said no.
     #[error("network {0}: cannot {1}: {2}")]

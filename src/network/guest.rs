@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use super::error::Error;
 use super::links::{addresses, all};
-use super::subnet::Subnet;
 use crate::isolate::netlink::Netlink;
 use crate::workload::Ipv4Prefix;
 
@@ -23,31 +22,10 @@ pub(crate) fn of_guest(tap: &str) -> Result<Option<(Ipv4Prefix, Ipv4Addr)>, Erro
         .filter(|bridge| bridge.is_marked && bridge.is_complete);
     let Some(bridge) = bridge else { return Ok(None) };
     let number =
-        tap.strip_prefix(&bridge.name).and_then(|rest| rest.strip_prefix('p')?.parse().ok());
+        tap.strip_prefix(&bridge.name).and_then(|rest| rest.strip_prefix('p')?.parse::<u16>().ok());
     let known = addresses(&netlink).map_err(Error::refused("", "list addresses"))?;
     let subnet = known.iter().find(|(index, _)| *index == bridge.index).map(|(_, subnet)| *subnet);
     let (Some(subnet), Some(number)) = (subnet, number) else { return Ok(None) };
-    let own = address(subnet, number).ok_or_else(|| Error::Full(tap.to_owned(), subnet))?;
+    let own = subnet.guest(number).ok_or_else(|| Error::Full(tap.to_owned(), subnet))?;
     Ok(Some((own, subnet.gateway())))
-}
-
-fn address(subnet: Subnet, number: u8) -> Option<Ipv4Prefix> {
-    let bits = subnet.first_guest().to_bits().checked_add(number.into())?;
-    let in_it = bits < subnet.broadcast().to_bits();
-    in_it.then(|| Ipv4Prefix { address: Ipv4Addr::from_bits(bits), bits: subnet.bits() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_tap_has_an_address_of_its_own() {
-        let subnet: Subnet = "10.87.0.0/24".parse().unwrap();
-        assert_eq!(address(subnet, 0).unwrap().to_string(), "10.87.0.2/24");
-        assert_eq!(address(subnet, 99).unwrap().to_string(), "10.87.0.101/24");
-        assert_eq!(address(subnet, 252).unwrap().to_string(), "10.87.0.254/24");
-        assert_eq!(address(subnet, 253), None);
-        assert_eq!(address("10.0.0.4/30".parse().unwrap(), 1), None);
-    }
 }

@@ -5,11 +5,15 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::unistd::Pid;
 
 use super::subnet::Subnet;
 use crate::isolate::netlink::Netlink;
+use crate::workload::MacAddress;
 
 /// The mark of all interfaces that are made here: their group, which they have from their first moment
 /// on ("du" in ASCII).
@@ -27,6 +31,8 @@ pub(super) struct Interface {
     pub(super) is_bridge: bool,
     pub(super) is_marked: bool,
     pub(super) is_complete: bool,
+    /// An instance's port has its name there.
+    pub(super) alias: String,
     /// Whether it has a carrier: for a tap, whether a VM has it open.
     pub(super) has_carrier: bool,
 }
@@ -40,6 +46,7 @@ impl Interface {
             is_bridge: false,
             is_marked: false,
             is_complete: false,
+            alias: String::new(),
             has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
         };
         for attribute in message.attributes {
@@ -47,7 +54,10 @@ impl Interface {
                 LinkAttribute::IfName(name) => interface.name = name,
                 LinkAttribute::Controller(index) => interface.bridge = Some(index),
                 LinkAttribute::Group(group) => interface.is_marked = group == GROUP,
-                LinkAttribute::IfAlias(alias) => interface.is_complete = alias == COMPLETE,
+                LinkAttribute::IfAlias(alias) => {
+                    interface.is_complete = alias == COMPLETE;
+                    interface.alias = alias;
+                }
                 LinkAttribute::LinkInfo(infos) => {
                     interface.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
                 }
@@ -86,13 +96,43 @@ pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
     Ok(addresses)
 }
 
-/// Makes a bridge with the mark.
-pub(super) fn make_bridge(netlink: &Netlink, name: &str) -> io::Result<()> {
+/// Makes a bridge with the mark. Its address is its own: else it would be that of one of its ports, and
+/// change as they come and go.
+pub(super) fn make_bridge(netlink: &Netlink, name: &str, mac: MacAddress) -> io::Result<()> {
     let mut link = LinkMessage::default();
     link.attributes.extend([
         LinkAttribute::IfName(name.to_owned()),
         LinkAttribute::Group(GROUP),
+        LinkAttribute::Address(mac.0.to_vec()),
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ]);
+    netlink.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Makes two interfaces that are each other's end (veth(4)): one with the mark, on a bridge, and one
+/// called eth0, in the network namespace of another process.
+pub(super) fn make_pair(
+    netlink: &Netlink,
+    name: &str,
+    bridge: u32,
+    mac: MacAddress,
+    inside: Pid,
+) -> io::Result<()> {
+    let mut peer = LinkMessage::default();
+    peer.attributes.extend([
+        LinkAttribute::IfName("eth0".to_owned()),
+        LinkAttribute::Address(mac.0.to_vec()),
+        LinkAttribute::NetNsPid(inside.as_raw().unsigned_abs()),
+    ]);
+    let mut link = LinkMessage::default();
+    link.attributes.extend([
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Group(GROUP),
+        LinkAttribute::Controller(bridge),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ]),
     ]);
     netlink.request(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
 }

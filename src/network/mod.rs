@@ -8,15 +8,23 @@
 //! |---|---|
 //! | `links` | interfaces and addresses |
 //! | `subnet` | the addresses of a network |
-//! | `nat` | masquerading, by nftables |
+//! | `nft` | tables of the packet filter |
+//! | `nat` | masquerading, published ports, and who may send as whom |
 //! | `guest` | the address of a guest on a tap |
+//! | `instance` | an instance on a network, with a port of its own |
+//! | `reserved` | published ports, held |
+//! | `user` | the network as this user has it, for containers, by pasta |
 //! | `error` | what can go wrong |
 
 mod error;
 mod guest;
+mod instance;
 mod links;
 mod nat;
+mod nft;
+mod reserved;
 mod subnet;
+mod user;
 
 use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,13 +32,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use netlink_packet_route::link::LinkAttribute;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::host;
 use crate::isolate::interfaces;
 use crate::isolate::netlink::Netlink;
 use crate::vm::devices::virtio::net::tuntap::NewTap;
+use crate::workload::{MacAddress, NetBackend};
 pub use error::Error;
 pub(crate) use guest::of_guest;
+pub use instance::{Inside, Newcomer, Place, join, sweep};
 use links::Interface;
+use nft::Kind;
+pub use reserved::{ReserveError, Reserved, reserve};
 pub use subnet::{Subnet, SubnetError};
+pub(crate) use user::UserLink;
 
 /// Held by each command, so that none takes for incomplete what another is making.
 const LOCK: &str = "/run/duplex-network.lock";
@@ -54,6 +68,23 @@ pub struct Wanted {
     pub nat: bool,
 }
 
+impl Wanted {
+    /// What instances need that join it.
+    fn without_taps(name: &str) -> Wanted {
+        let (name, nat) = (name.to_owned(), true);
+        Wanted { name, subnet: None, ports: 0, owner: None, mtu: None, nat }
+    }
+}
+
+/// An instance on a network.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Its port on the bridge.
+    pub port: String,
+}
+
 /// A tap of a network.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Port {
@@ -74,6 +105,8 @@ pub struct Network {
     pub nat: bool,
     /// Its taps.
     pub ports: Vec<Port>,
+    /// The instances on it that have a port of their own.
+    pub instances: Vec<Member>,
 }
 
 /// Networks of this host, while nobody else changes them.
@@ -88,6 +121,12 @@ impl Networks {
     /// # Errors
     /// Not root, or what the kernel said.
     pub fn open() -> Result<Networks, Error> {
+        let networks = Networks::lock()?;
+        networks.clean()?;
+        Ok(networks)
+    }
+
+    fn lock() -> Result<Networks, Error> {
         if !nix::unistd::geteuid().is_root() {
             return Err(Error::NotPermitted);
         }
@@ -96,17 +135,17 @@ impl Networks {
         let lock = Flock::lock(file.map_err(locked)?, FlockArg::LockExclusive)
             .map_err(|(_, error)| locked(error.into()))?;
         let netlink = Netlink::open().map_err(Error::refused("", "ask the kernel"))?;
-        let networks = Networks { netlink, _lock: lock };
-        networks.clean()?;
-        Ok(networks)
+        Ok(Networks { netlink, _lock: lock })
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>, Error> {
         links::all(&self.netlink).map_err(Error::refused("", "list interfaces"))
     }
 
-    /// Removes bridges that are not complete, taps without a bridge and tables without a network.
+    /// Removes ports of instances that were killed, bridges that are not complete, taps without a bridge,
+    /// and tables without a network or a port.
     fn clean(&self) -> Result<(), Error> {
+        self.remove_abandoned()?;
         for bridge in self.interfaces()? {
             if bridge.is_marked && bridge.is_bridge && !bridge.is_complete {
                 self.take_apart(&bridge)?;
@@ -120,12 +159,8 @@ impl Networks {
                 self.remove_link(tap)?;
             }
         }
-        for name in nat::all()? {
-            if !left.iter().any(|bridge| bridge.is_marked && bridge.name == name) {
-                nat::remove(&name)?;
-            }
-        }
-        Ok(())
+        let is_owned = |name: &str| left.iter().any(|link| link.is_marked && link.name == name);
+        nft::remove(nft::all()?.into_iter().filter(|table| !is_owned(&table.owner)))
     }
 
     fn remove_link(&self, link: &Interface) -> Result<(), Error> {
@@ -140,14 +175,14 @@ impl Networks {
     fn take_apart(&self, bridge: &Interface) -> Result<(), Error> {
         links::set_complete(&self.netlink, bridge.index, false)
             .map_err(Error::refused(&bridge.name, "change the bridge"))?;
-        for tap in self.interfaces()? {
-            if tap.is_marked && tap.bridge == Some(bridge.index) {
-                self.remove_link(&tap)?;
+        let mut owners = vec![bridge.name.clone()];
+        for port in self.interfaces()? {
+            if port.is_marked && port.bridge == Some(bridge.index) {
+                self.remove_link(&port)?;
+                owners.push(port.name);
             }
         }
-        if nat::all()?.contains(&bridge.name) {
-            nat::remove(&bridge.name)?;
-        }
+        nft::remove(nft::all()?.into_iter().filter(|table| owners.contains(&table.owner)))?;
         self.remove_link(bridge)
     }
 
@@ -159,21 +194,26 @@ impl Networks {
         let interfaces = self.interfaces()?;
         let addresses =
             links::addresses(&self.netlink).map_err(Error::refused("", "list addresses"))?;
-        let tables = nat::all()?;
+        let tables = nft::all()?;
         let bridges = interfaces.iter().filter(|link| link.is_marked && link.is_bridge);
         let network = |bridge: &Interface| {
-            let mut ports: Vec<Port> = interfaces
-                .iter()
-                .filter(|tap| tap.is_marked && tap.bridge == Some(bridge.index))
-                .map(|tap| Port { tap: tap.name.clone(), used: tap.has_carrier })
-                .collect();
+            let on_it = |port: &&Interface| port.is_marked && port.bridge == Some(bridge.index);
+            let (taps, others): (Vec<&Interface>, Vec<&Interface>) =
+                interfaces.iter().filter(on_it).partition(|port| is_tap_of(&bridge.name, port));
+            let port = |tap: &Interface| Port { tap: tap.name.clone(), used: tap.has_carrier };
+            let mut ports: Vec<Port> = taps.into_iter().map(port).collect();
             ports.sort_by_key(|port| (port.tap.len(), port.tap.clone()));
+            let member =
+                |port: &Interface| Member { name: port.alias.clone(), port: port.name.clone() };
+            let mut instances: Vec<Member> = others.into_iter().map(member).collect();
+            instances.sort_by_key(|member| member.name.clone());
             let own = addresses.iter().find(|(index, _)| *index == bridge.index);
             Network {
                 name: bridge.name.clone(),
                 subnet: own.map(|(_, subnet)| *subnet),
-                nat: tables.contains(&bridge.name),
+                nat: tables.contains(&nft::Table::new(Kind::Network, &bridge.name)),
                 ports,
+                instances,
             }
         };
         Ok(bridges.map(network).collect())
@@ -212,7 +252,9 @@ impl Networks {
         let name = &wanted.name;
         let refused = |what| Error::refused(name, what);
         if new {
-            links::make_bridge(&self.netlink, name).map_err(refused("make the bridge"))?;
+            let mac =
+                MacAddress::derived(&host::machine_id(), &NetBackend::Bridge(name.clone()), 0);
+            links::make_bridge(&self.netlink, name, mac).map_err(refused("make the bridge"))?;
         }
         let bridge = self.interfaces()?.into_iter().find(|link| link.name == *name);
         let bridge = bridge.ok_or_else(|| Error::Missing(name.clone()))?;
@@ -225,15 +267,20 @@ impl Networks {
         interfaces::set_up(&self.netlink, bridge.index, changes)
             .map_err(refused("set the bridge up"))?;
         if wanted.nat {
-            nat::make(name, subnet)?;
+            nat::masquerade(name, subnet)?;
             // The bridge's own switch; that of the whole host is its owner's.
             let path = format!("/proc/sys/net/ipv4/conf/{name}/forwarding");
             fs::write(path, "1").map_err(refused("let the bridge forward"))?;
         }
         for number in 0..wanted.ports {
             let tap = format!("{name}p{number}");
-            if self.interfaces()?.iter().any(|link| link.name == tap) {
+            let others = self.interfaces()?;
+            if others.iter().any(|link| link.name == tap) {
                 continue;
+            }
+            let same_address = format!("{name}c{number}");
+            if let Some(port) = others.iter().find(|link| link.name == same_address) {
+                return Err(Error::AddressInUse(name.clone(), tap, port.alias.clone()));
             }
             let new = NewTap::make(&tap, wanted.owner).map_err(refused("make a tap"))?;
             let link = self.interfaces()?.into_iter().find(|link| link.name == tap);
@@ -279,9 +326,13 @@ impl Networks {
             Some(_) => return Err(Error::NotOurs(name.to_owned())),
             None => return Err(Error::Missing(name.to_owned())),
         };
-        let ports = self.find(name)?.map(|network| network.ports).unwrap_or_default();
-        if let Some(port) = ports.iter().find(|port| port.used).filter(|_| !force) {
-            return Err(Error::InUse(name.to_owned(), port.tap.clone()));
+        if let Some(network) = self.find(name)?.filter(|_| !force) {
+            if let Some(port) = network.ports.iter().find(|port| port.used) {
+                return Err(Error::InUse(name.to_owned(), port.tap.clone()));
+            }
+            if let Some(member) = network.instances.into_iter().next() {
+                return Err(Error::HasInstance(name.to_owned(), member.name));
+            }
         }
         self.take_apart(&bridge)
     }
@@ -293,8 +344,17 @@ pub fn host_forwards() -> bool {
     switch.is_ok_and(|text| text.trim() == "1")
 }
 
+/// Whether it is one of those taps that a network was made with.
+fn is_tap_of(network: &str, port: &Interface) -> bool {
+    let number = port.name.strip_prefix(network).and_then(|rest| rest.strip_prefix('p'));
+    number.is_some_and(|number| number.parse::<u8>().is_ok())
+}
+
 /// A name that is safe in every place that it goes to.
-fn check_name(name: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// It is none.
+pub fn check_name(name: &str) -> Result<(), Error> {
     let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let fits = (1..=MAX_NAME).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())

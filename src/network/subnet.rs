@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::workload::Ipv4Prefix;
+
 /// The longest and the shortest prefix that leaves room for a gateway and a guest, and that a host can
 /// want.
 const BITS: std::ops::RangeInclusive<u8> = 8..=30;
@@ -46,7 +48,14 @@ impl Subnet {
         Ipv4Addr::from_bits(self.first.saturating_add(2))
     }
 
-    pub(super) fn broadcast(self) -> Ipv4Addr {
+    /// The address for guest number `number`, if it has so many.
+    pub(super) fn guest(self, number: u16) -> Option<Ipv4Prefix> {
+        let bits = self.first_guest().to_bits().checked_add(number.into())?;
+        let is_in = bits < self.broadcast().to_bits();
+        is_in.then(|| Ipv4Prefix { address: Ipv4Addr::from_bits(bits), bits: self.bits })
+    }
+
+    fn broadcast(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(self.first | !mask(self.bits))
     }
 
@@ -101,6 +110,16 @@ mod tests {
         assert_eq!(subnet.to_string(), "192.168.7.0/24");
         let least: Subnet = "10.0.0.4/30".parse().unwrap();
         assert_eq!(least.first_guest(), Ipv4Addr::new(10, 0, 0, 6));
+    }
+
+    #[test]
+    fn each_guest_has_an_address_of_its_own() {
+        let subnet: Subnet = "10.87.0.0/24".parse().unwrap();
+        assert_eq!(subnet.guest(0).unwrap().to_string(), "10.87.0.2/24");
+        assert_eq!(subnet.guest(99).unwrap().to_string(), "10.87.0.101/24");
+        assert_eq!(subnet.guest(252).unwrap().to_string(), "10.87.0.254/24");
+        assert_eq!(subnet.guest(253), None);
+        assert_eq!("10.0.0.4/30".parse::<Subnet>().unwrap().guest(1), None);
     }
 
     #[test]

@@ -61,6 +61,12 @@ const HEADER: usize = 5;
 /// The most bytes of data in one frame.
 pub(crate) const DATA_LIMIT: usize = 32 << 10;
 
+/// Room for as much as is read at once. Made once a session: to clear it for each read takes longer than
+/// most reads.
+pub(crate) fn buffer() -> Box<[u8]> {
+    vec![0; DATA_LIMIT].into()
+}
+
 /// The most bytes of a control message to the guest's side: a command line and an environment at Linux's
 /// own limit (2 MiB by default), in JSON.
 pub(crate) const START_LIMIT: usize = 16 << 20;

@@ -122,6 +122,11 @@ fn stop_kind(state: &StateDirectory, clock: Clock) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Whether there is one that outlives the command that uses it.
+pub fn stays() -> Result<bool, Error> {
+    Ok(status()?.iter().any(|status| status.machine.clock == Clock::Wall))
+}
+
 /// The lasting testbeds of this user.
 pub fn status() -> Result<Vec<Status>, Error> {
     let state = StateDirectory::open()?;

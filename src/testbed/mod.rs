@@ -42,6 +42,6 @@ pub use agent::{agent, session};
 pub use client::run;
 pub use error::Error;
 pub use keeper::main as keeper;
-pub use lasting::{start, start_and_stay, status, stop};
+pub use lasting::{start, start_and_stay, status, stays, stop};
 pub use model::{Clock, Counts, Machine, Outcome, Session};
 pub use protocol::{PROGRAM, Status};

@@ -1,10 +1,10 @@
-//! The phases of a boot, each stamped once, from any thread, without a lock.
+//! The phases of a start, each stamped once, from any thread, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The phases, in the order in which they are usually reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -12,6 +12,16 @@ use serde::Serialize;
 pub enum Phase {
     /// `main` was entered; before that, the host kernel's execve and the program's own start.
     Main,
+    /// What to do was decided: the command line, and the image that it names.
+    Decided,
+    /// A container has its place in the state directory.
+    Claimed,
+    /// Its control group was made.
+    GroupMade,
+    /// Its PID 1 was made.
+    Cloned,
+    /// PID 1 was given its users, the layered image and volumes.
+    Provided,
     /// Kernel and initrd were opened, recognised, checked and placed.
     Planned,
     /// KVM was opened and the VM made.
@@ -32,14 +42,23 @@ pub enum Phase {
     CommandStarted,
     /// The command wrote something.
     FirstOutput,
-    /// The guest ended.
+    /// The guest ended, or the command in a container did.
     End,
+    /// Nothing of a container runs any more.
+    Gone,
+    /// Nothing is left of it.
+    Removed,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Phase; 12] = [
+    pub const ALL: [Phase; 19] = [
         Phase::Main,
+        Phase::Decided,
+        Phase::Claimed,
+        Phase::GroupMade,
+        Phase::Cloned,
+        Phase::Provided,
         Phase::Planned,
         Phase::VmCreated,
         Phase::Memory,
@@ -51,12 +70,19 @@ impl Phase {
         Phase::CommandStarted,
         Phase::FirstOutput,
         Phase::End,
+        Phase::Gone,
+        Phase::Removed,
     ];
 
     /// The phase for a person.
     pub fn describe(self) -> &'static str {
         match self {
             Phase::Main => "process started",
+            Phase::Decided => "command line parsed, image found",
+            Phase::Claimed => "place in the state directory taken",
+            Phase::GroupMade => "control group made",
+            Phase::Cloned => "PID 1 made",
+            Phase::Provided => "users, image and volumes provided",
             Phase::Planned => "kernel and initrd checked",
             Phase::VmCreated => "KVM and VM made",
             Phase::Memory => "memory reserved",
@@ -68,9 +94,15 @@ impl Phase {
             Phase::CommandStarted => "command started",
             Phase::FirstOutput => "command's first output",
             Phase::End => "end",
+            Phase::Gone => "nothing of it runs",
+            Phase::Removed => "nothing is left of it",
         }
     }
 }
+
+/// When phases were reached, as another process that has a copy of the recorder tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamps([u64; Phase::ALL.len()]);
 
 /// Stamps phases on the monotonic clock.
 pub struct Recorder {
@@ -87,12 +119,12 @@ impl Recorder {
     /// CPU time that it has used so far is how long ago that was.
     pub fn since_exec() -> Recorder {
         let used = nanoseconds(ClockId::CLOCK_PROCESS_CPUTIME_ID);
-        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(used))
+        Recorder::starting_at(monotonic().saturating_sub(used))
     }
 
     /// A recorder whose zero is now.
     pub fn start_now() -> Recorder {
-        Recorder::starting_at(nanoseconds(ClockId::CLOCK_MONOTONIC))
+        Recorder::starting_at(monotonic())
     }
 
     fn starting_at(start: u64) -> Recorder {
@@ -105,8 +137,22 @@ impl Recorder {
         // Plain loads keep the clock out of hot paths once the phase is stamped. The stamps are
         // independent of all other data: no ordering is needed.
         if stamp.load(Ordering::Relaxed) == 0 {
-            let now = nanoseconds(ClockId::CLOCK_MONOTONIC).saturating_sub(self.start) + 1;
+            let now = monotonic().saturating_sub(self.start) + 1;
             let _ = stamp.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// What it has, for the process that it is a copy from.
+    pub fn stamps(&self) -> Stamps {
+        Stamps(std::array::from_fn(|phase| {
+            self.stamps.get(phase).map_or(0, |stamp| stamp.load(Ordering::Relaxed))
+        }))
+    }
+
+    /// Adds what a copy of it has.
+    pub fn add(&self, stamps: Stamps) {
+        for (own, stamp) in self.stamps.iter().zip(stamps.0) {
+            let _ = own.compare_exchange(0, stamp, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
@@ -115,6 +161,16 @@ impl Recorder {
         let stamp = self.stamps[phase as usize].load(Ordering::Relaxed);
         stamp.checked_sub(1).map(Duration::from_nanos)
     }
+
+    /// How long after the start of the process a time of the monotonic clock was.
+    pub fn since_start(&self, time: u64) -> Duration {
+        Duration::from_nanos(time.saturating_sub(self.start))
+    }
+}
+
+/// The monotonic clock, in nanoseconds.
+pub(super) fn monotonic() -> u64 {
+    nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 
 fn nanoseconds(clock: ClockId) -> u64 {
@@ -136,5 +192,17 @@ mod tests {
         recorder.reached(Phase::Main);
         assert!(first.is_some());
         assert_eq!(recorder.at(Phase::Main), first);
+    }
+
+    #[test]
+    fn a_copys_stamps_are_added() {
+        let (own, copy) = (Recorder::since_exec(), Recorder::since_exec());
+        own.reached(Phase::Main);
+        let main = own.at(Phase::Main);
+        copy.reached(Phase::Main);
+        copy.reached(Phase::Loaded);
+        own.add(copy.stamps());
+        assert_eq!((own.at(Phase::Main), own.at(Phase::Loaded)), (main, copy.at(Phase::Loaded)));
+        assert_eq!(own.at(Phase::End), None);
     }
 }

@@ -1,6 +1,6 @@
 //! How often a vCPU left the guest, and why.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a vCPU came back from KVM_RUN (Linux, Documentation/virt/kvm/api.rst, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Reason {
 }
 
 /// Exits by reason. Each vCPU counts its own; the sums are made when it has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitCounts {
     /// Port reads.
     pub port_in: u64,

@@ -10,6 +10,7 @@ use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde::{Deserialize, Serialize};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::boot::load::Loaded;
@@ -77,6 +78,13 @@ impl Drop for Signals {
 pub struct Outcome {
     /// Why it ended.
     pub end: End,
+    /// What was counted.
+    pub figures: Figures,
+}
+
+/// What a machine has counted.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Figures {
     /// How often the guest left to the VMM.
     pub exits: ExitCounts,
     /// Accesses that found neither memory nor a device.
@@ -113,7 +121,8 @@ pub(super) fn run_machine(
     machine.stop_devices();
     recorder.reached(Phase::End);
     let end = machine.end().take().unwrap_or(End::Quit);
-    Ok(Outcome { end, exits, unclaimed: machine.unclaimed(), loaded: machine.loaded })
+    let figures = Figures { exits, unclaimed: machine.unclaimed(), loaded: machine.loaded };
+    Ok(Outcome { end, figures })
 }
 
 /// Waits until all output was written; after a quit or signal only for a moment, and never beyond

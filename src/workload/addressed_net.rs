@@ -75,6 +75,9 @@ pub enum AddressedNetError {
     /// The address comes with a gateway, or there is none.
     #[error("gateway= goes with ip=ADDRESS/BITS: give both, or leave '{0}' out")]
     LoneGateway(Ipv4Addr),
+    /// Its addresses are kept apart.
+    #[error("a bridge gives an instance its address: leave '{0}' out")]
+    OptionOfBridge(String),
     /// passt is told what it has to know.
     #[error("user has addresses of its own: leave '{0}' out")]
     OptionOfUser(String),
@@ -112,9 +115,15 @@ impl FromStr for AddressedNet {
                 return Err(NetError::Twice(name.to_owned()).into());
             }
         }
-        let net: Net = rest.join(",").parse()?;
+        let net = parse_net(&rest.join(","))?;
         if let Some(option) = options.first() {
             match net.backend {
+                NetBackend::Bridge(_) => {
+                    return Err(AddressedNetError::OptionOfBridge((*option).into()));
+                }
+                NetBackend::Host => {
+                    return Err(NetError::OptionOfHost((*option).into()).into());
+                }
                 NetBackend::None => return Err(NetError::OptionOfNone((*option).into()).into()),
                 NetBackend::User => return Err(AddressedNetError::OptionOfUser((*option).into())),
                 NetBackend::Tap(_) => {}
@@ -134,6 +143,25 @@ impl FromStr for AddressedNet {
         }
         Ok(Self { net, address, gateway, dns })
     }
+}
+
+/// What `duplex boot` has, and what only duplex's own init can make use of.
+fn parse_net(text: &str) -> Result<Net, NetError> {
+    let (first, options) = text.split_once(',').map_or((text, None), |(a, b)| (a, Some(b)));
+    let backend = match first.split_once('=').unwrap_or((first, "")) {
+        ("bridge", _) if first == "bridge" => NetBackend::Bridge(NetBackend::DEFAULT_BRIDGE.into()),
+        ("bridge", name) if !name.is_empty() => NetBackend::Bridge(name.to_owned()),
+        ("host", _) if first == "host" => {
+            let none = |option: &str| Err(NetError::OptionOfHost(option.to_owned()));
+            return options.map_or(Ok(Net::new(NetBackend::Host)), none);
+        }
+        ("tap", _) => return text.parse(),
+        _ if ["user", "none"].contains(&first) => return text.parse(),
+        _ => return Err(NetError::Network(first.to_owned())),
+    };
+    // It has the options of every other interface.
+    let options = options.map(|options| format!(",{options}")).unwrap_or_default();
+    Ok(Net { backend, ..format!("user{options}").parse()? })
 }
 
 impl Ipv4Prefix {
@@ -202,6 +230,11 @@ mod tests {
         assert_eq!(address("tap=tap0,ip=dhcp,dns=1.1.1.1"), Some(Address::Dhcp));
         assert_eq!(address("tap=tap0,ip=none"), Some(Address::None));
         assert_eq!(address("user"), None);
+        let net = |text: &str| text.parse::<AddressedNet>().unwrap().net;
+        assert_eq!(net("bridge").backend.to_string(), "bridge=duplex0");
+        assert_eq!(net("bridge=dx,rate=1M").backend, NetBackend::Bridge("dx".into()));
+        assert_eq!(net("bridge=dx,rate=1M").bytes_per_second, Some(1 << 20));
+        assert_eq!(net("host"), Net::new(NetBackend::Host));
         assert!(matches!(address("tap=t,ip=10.0.0.4/31"), Some(Address::Fixed(_))));
     }
 
@@ -236,6 +269,14 @@ mod tests {
         assert!(said("none,ip=dhcp").contains("none has no options"));
         assert!(said("tap=t,speed=1").contains("they are ip=, gateway="));
         assert!(said("ip=dhcp").contains("is no network"));
+        assert!(said("bridge,ip=dhcp").contains("a bridge gives an instance its address"));
+        assert!(said("bridge,fast=1").contains("'fast=1' is no option"));
+        assert!(said("host,mtu=1500").contains("host has no options"));
+        assert!(said("host,ip=dhcp").contains("host has no options"));
+        for text in ["", "bridge=", "host=", "hosts", "veth", "user=x", "none=", "tap"] {
+            let error = wrong(text).to_string();
+            assert!(error.contains("is no n"), "{text}: {error}");
+        }
     }
 
     proptest! {

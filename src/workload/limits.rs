@@ -154,6 +154,12 @@ impl MemoryLimit {
     pub fn bytes(self) -> u64 {
         self.0
     }
+
+    /// So much more.
+    #[must_use]
+    pub fn plus(self, bytes: u64) -> Self {
+        Self(self.0.saturating_add(bytes))
+    }
 }
 
 impl TryFrom<u64> for MemoryLimit {
@@ -188,6 +194,15 @@ pub enum Bound {
 }
 
 impl Bound {
+    /// So much more, where there is a limit.
+    #[must_use]
+    pub fn plus(self, more: u64) -> Self {
+        match self {
+            Self::Unlimited => Self::Unlimited,
+            Self::AtMost(most) => Self::AtMost(most.saturating_add(more)),
+        }
+    }
+
     /// A size, or -1 for no limit.
     pub fn of_bytes(text: &str) -> Result<Self, LimitError> {
         if text == "-1" {

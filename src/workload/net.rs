@@ -71,8 +71,17 @@ pub enum NetBackend {
     Tap(String),
     /// Through sockets of this user, by passt.
     User,
+    /// To a network of duplex's on this host, through a port of its own.
+    Bridge(String),
+    /// This host's own network is the instance's.
+    Host,
     /// Nowhere: there is no interface.
     None,
+}
+
+impl NetBackend {
+    /// The network that instances are on if none is named; it is made on first need.
+    pub const DEFAULT_BRIDGE: &str = "duplex0";
 }
 
 impl fmt::Display for NetBackend {
@@ -80,6 +89,8 @@ impl fmt::Display for NetBackend {
         match self {
             NetBackend::Tap(name) => write!(f, "tap={name}"),
             NetBackend::User => f.write_str("user"),
+            NetBackend::Bridge(name) => write!(f, "bridge={name}"),
+            NetBackend::Host => f.write_str("host"),
             NetBackend::None => f.write_str("none"),
         }
     }
@@ -143,6 +154,12 @@ pub enum NetError {
     /// Options of nothing.
     #[error("none has no options: leave '{0}' out")]
     OptionOfNone(String),
+    /// Options of what is not duplex's.
+    #[error("host has no options: leave '{0}' out")]
+    OptionOfHost(String),
+    /// Nothing that an instance can have before the first comma.
+    #[error("'{0}' is no network: give none, user, bridge, bridge=NAME, tap=NAME or host")]
+    Network(String),
     /// A word that means nothing.
     #[error("'{0}' is no option of a network: they are mac=, mtu=, rate=, pps= and offload=")]
     Unknown(String),
@@ -202,11 +219,7 @@ impl FromStr for Net {
                     let mtu = value.parse().ok().filter(|mtu| *mtu >= MIN_MTU);
                     net.mtu = Some(mtu.ok_or_else(|| NetError::Mtu(value.to_owned()))?);
                 }
-                "rate" => {
-                    let rate = parse_size(value.strip_suffix("/s").unwrap_or(value));
-                    let rate = Some(rate.map_err(NetError::Rate)?).filter(|rate| *rate > 0);
-                    net.bytes_per_second = Some(rate.ok_or(NetError::NoRate)?);
-                }
+                "rate" => net.bytes_per_second = Some(parse_rate(value)?),
                 "pps" => {
                     let rate = value.parse().ok().filter(|rate| *rate > 0);
                     let rate = rate.ok_or_else(|| NetError::Packets(value.to_owned()))?;
@@ -222,6 +235,15 @@ impl FromStr for Net {
         }
         Ok(net)
     }
+}
+
+/// Reads how many bytes a second may pass: a size, at least 1, with "/s" after it or not.
+///
+/// # Errors
+/// It is not a size, or nothing at all.
+pub fn parse_rate(text: &str) -> Result<u64, NetError> {
+    let rate = parse_size(text.strip_suffix("/s").unwrap_or(text)).map_err(NetError::Rate)?;
+    if rate > 0 { Ok(rate) } else { Err(NetError::NoRate) }
 }
 
 /// Whether an interface can have this name (Linux: dev_valid_name), and it is no pattern.

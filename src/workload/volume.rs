@@ -59,7 +59,7 @@ impl TryFrom<OsString> for Volume {
 }
 
 /// The path without what means nothing in it, if a guest can have something there.
-fn place(path: &Path) -> Option<PathBuf> {
+pub(super) fn place(path: &Path) -> Option<PathBuf> {
     let detour = path.components().any(|component| component == Component::ParentDir);
     // Components leave out doubled slashes and single dots.
     let place: PathBuf = path.components().collect();

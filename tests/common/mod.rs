@@ -4,7 +4,9 @@
 pub(crate) mod containers;
 pub(crate) mod image;
 pub(crate) mod kept;
+pub(crate) mod management;
 pub(crate) mod process;
+pub(crate) mod stepping;
 pub(crate) mod terminal;
 pub(crate) mod testbed;
 pub(crate) mod tiny_kernel;

@@ -34,8 +34,9 @@ fn a_detached_one_runs_on_and_takes_further_commands() {
     assert_eq!(output.status.code(), Some(9));
     let again = end_of(command(&["--name", "stays"], &["true"]));
     assert_eq!(again.status.code(), Some(125));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("called stays runs already"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("there is an instance called stays"));
     assert_eq!(said(among(&["stop", "stays"])), "stays\n");
+    assert_eq!(said(among(&["rm", "stays"])), "stays\n");
     assert!(!places().contains(&"run-stays".to_owned()));
 }
 

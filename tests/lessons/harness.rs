@@ -191,7 +191,8 @@ impl Guest {
         drop(output);
         let output = collector.map_or_else(Vec::new, |collector| collector.join().unwrap());
         let accesses = record.so_far();
-        let (end, exits, unclaimed) = (outcome.end, outcome.exits, outcome.unclaimed);
+        let (end, exits, unclaimed) =
+            (outcome.end, outcome.figures.exits, outcome.figures.unclaimed);
         Some(Run { end, exits, accesses, unclaimed, output })
     }
 

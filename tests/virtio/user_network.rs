@@ -44,7 +44,7 @@ fn passt_answers_for_the_gateway() {
         ip("link set up0 up");
         ip("link set up1 up");
         ip("route add default via 10.9.8.1");
-        let (stream, mtu) = passt::start(None, None).unwrap();
+        let (stream, mtu) = passt::start(None, None, &[]).unwrap();
         assert_eq!(mtu, 65520);
         let (device, counters) = on_link(stream, settings());
         let mut driver = Driver::ready(device, u64::MAX, 64);
@@ -78,7 +78,7 @@ fn without_a_route_passt_says_what_it_wants() {
         if !has_passt() {
             return;
         }
-        let error = passt::start(None, None).map(|_| ()).unwrap_err();
+        let error = passt::start(None, None, &[]).map(|_| ()).unwrap_err();
         assert!(matches!(error, PasstError::NoRoute(_)), "{error}");
         assert!(error.to_string().contains("default route"), "{error}");
     });

@@ -51,7 +51,7 @@ pub(super) fn build(
         devices.push(Box::new(Block::new(disk, number, backing)?));
     }
     for (number, net) in boot.nets.iter().enumerate() {
-        devices.push(Box::new(interface::build(net, number, None)?));
+        devices.push(Box::new(interface::build(net, number, None, &[])?));
     }
     if boot.rng || vsock.is_some() || hvc.is_some() {
         // Whose work takes no time shares a thread.

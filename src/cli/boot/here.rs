@@ -48,7 +48,7 @@ pub(super) fn run(
     drop(console);
     let status = conclude(&outcome.end, boot);
     if args.timing {
-        timing::print(&recorder, &outcome, args.timing_unit, args.json)?;
+        timing::print(&recorder, &outcome.figures, args.timing_unit, args.json)?;
     }
     Ok(status.into())
 }

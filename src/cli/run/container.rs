@@ -1,36 +1,51 @@
 //! Runs a command in a container.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits};
+use super::{Args, limits, network};
+use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
-use crate::cli::{FAILED, say};
-use crate::container::{Container, Plan, Volume, Wanted};
-use crate::init::{Message, Start};
+use crate::cli::timing::{self, Timing, Unit};
+use crate::container::{Container, Plan, Times, Volume, Wanted};
+use crate::init::Start;
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
-use crate::session::host::{CallersStreams, End, Relay, Signals, User};
-use crate::session::protocol::Ending;
+use crate::session::host::Signals;
+use crate::trace::boot::{Phase, Recorder};
+use crate::trace::steps::SharedStamps;
 use crate::workload;
+
+const STARVED: &str =
+    "the container ran out of memory, and the kernel killed in it: give it more with --memory";
 
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
+    let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
     let wanted = Wanted {
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
         volumes: args.volume.iter().map(volume).collect::<Result<_, _>>()?,
-        read_only: args.read_only,
-        capabilities: Capabilities::changed(&args.cap_add, &args.cap_drop),
+        read_only: args.mounts.read_only,
+        capabilities,
+        tmpfs: args.mounts.tmpfs.clone(),
+        shm_size: args.mounts.shm_size,
+        ulimits: args.limits.ulimits_here()?,
+        oom_score: args.limits.oom_score_adj,
+        apparmor: args.security.confinement()?,
+        network: network::of_container(&args.network, capabilities)?,
         openings: args.security.openings(),
     };
-    Ok(ContainerOrder { subject, plan: Plan::new(&wanted)?, limits: args.limits.read()? })
+    let plan = Plan::new(&wanted)?;
+    let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
+    let cgroup_parent = args.limits.parent();
+    Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -40,10 +55,9 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--keep: a container's changes cannot be kept: mount a directory with -v",
         ),
         (
-            args.timing || args.count_instructions,
-            "--timing and --count-instructions: they tell about a VM's start",
+            args.count_instructions,
+            "--count-instructions: it tells about a VM's start; --timing has a container's",
         ),
-        (!args.nets.is_empty(), "--net: containers have no network yet: leave it away"),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
@@ -64,81 +78,45 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 }
 
 /// Runs the container until its command ends; returns the exit status.
-pub(super) fn run(order: &ContainerOrder) -> Result<ExitCode, Box<dyn Error>> {
-    let instance = Instance::claim(&order.subject.about)?;
+pub(super) fn run(order: &ContainerOrder, recorder: &Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    let Some(timing) = order.timing else {
+        return carry_out(order, Times { outside: recorder, inside: None });
+    };
+    let steps = order.plan.inside();
+    let stamps = SharedStamps::new(steps.len())?;
+    let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
+    recorder.reached(Phase::Removed);
+    timing::print_steps(recorder, &steps, &stamps, timing)?;
+    Ok(status)
+}
+
+fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
+    let (subject, recorder) = (&order.subject, times.outside);
+    let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
+    recorder.reached(Phase::Claimed);
+    let reserved = network::reserve(&order.plan.network().published)?;
     let signals = Signals::take()?;
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
-    let name = &order.subject.about.name;
-    let group = limits::group(&instance, name, &order.limits, order.plan.devices())?;
-    let container = Container::start(&order.plan, &group, &theirs, &door, &room)?;
+    let name = &subject.about.name;
+    let devices = order.plan.devices();
+    let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent, devices)?;
+    recorder.reached(Phase::GroupMade);
+    let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let mut streams = CallersStreams::take_for(order.subject.input, order.subject.terminal)?;
-    if order.subject.detached {
-        streams.discard();
-    }
-    let mut start = order.subject.start.clone();
-    start.invocation.streams = streams.kinds();
-    start.invocation.window = streams.window();
-    let mut user = Within { container: &container, detached: order.subject.detached };
-    let on_terminal = order.subject.terminal && order.subject.input;
-    let end = Relay::new(OwnedFd::from(ours).into(), streams, &mut user).run(
-        start,
-        on_terminal,
-        signals,
-    )?;
+    let (held, setting) = network::connect(&container, name, order.plan.network(), reserved)?;
+    let start = Start { setting, ..subject.start.clone() };
+    let ended = container.as_fd();
+    let attended = attend(subject, start, &instance, ours, ended, signals, Some(recorder))?;
+    recorder.reached(Phase::End);
     container.wait()?;
-    if group.oom_kills().is_some_and(|kills| kills > 0) {
-        say(
-            "the container ran out of memory, and the kernel killed in it: give it more with --memory",
-        );
-    }
-    Ok(conclude(end).into())
-}
-
-/// The container that a session is in.
-struct Within<'a> {
-    container: &'a Container,
-    detached: bool,
-}
-
-impl User for Within<'_> {
-    type Start = Start;
-    type Message = Message;
-
-    fn end_of_machine(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.container.as_fd())
-    }
-
-    fn started(&mut self) {
-        if self.detached {
-            // Whoever waits for it has a pipe there.
-            let _ = writeln!(io::stdout(), "started");
-        }
-    }
-
-    fn message(&mut self, _message: Message) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn data(&mut self, _data: &[u8]) -> io::Result<()> {
-        Err(io::Error::other("the container sent data that belong to nothing"))
-    }
-}
-
-/// Says what must be said about an end; returns the exit status.
-fn conclude(end: End) -> u8 {
-    match end {
-        End::Ended(ending) => ending.exit_status(),
-        End::NotStarted { reason, kind } => {
-            say(reason);
-            kind.exit_status()
-        }
-        End::Interrupted(number) => Ending::Killed(number).exit_status(),
-        End::Lost => {
-            say("the container ended before its command");
-            FAILED
-        }
-    }
+    recorder.reached(Phase::Gone);
+    drop(held);
+    let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
+    let usage = subject.about.remains.then(|| group.usage());
+    drop(group);
+    let said = "the container ended before its command".to_owned();
+    let lost = || Lost { status: FAILED, said };
+    Ok(Conclusion::new(attended.end, starved, lost).tell(instance, usage)?.into())
 }

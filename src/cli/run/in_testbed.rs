@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use super::order::{Order, VmOrder};
 use crate::cli::timing::{self, Unit};
 use crate::cli::{say, session};
-use crate::instances::Instance;
-use crate::testbed::{self, Clock, Machine, Session};
+use crate::instances::{Ended, Instance};
+use crate::testbed::{self, Machine, Session};
 use crate::vm::devices::virtio::block::backing::Backing;
 
 /// Where instances are in the testbed: a directory that its commands share.
@@ -26,7 +26,7 @@ pub(in crate::cli) fn session_among_guests(command: Vec<OsString>) -> Result<Ses
 
 /// Runs the guest; returns its command's exit status.
 pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
-    if order.subject.detached && !stays()? {
+    if order.subject.detached && !testbed::stays()? {
         return Err(
             "-d: a guest in the testbed ends with the testbed, and none is there to stay: \
                     start one with `duplex testbed start`"
@@ -62,6 +62,7 @@ pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
             if let Some(counts) = outcome.counts {
                 timing::print_counts(&counts, order.json)?;
             }
+            instance.conclude(&Ended::now(outcome.status, None, None))?;
             Ok(outcome.status.into())
         }
         Err(error) => {
@@ -69,9 +70,4 @@ pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
             Ok(error.exit_status().into())
         }
     }
-}
-
-/// Whether a testbed runs that outlives this command.
-fn stays() -> Result<bool, testbed::Error> {
-    Ok(testbed::status()?.iter().any(|status| status.machine.clock == Clock::Wall))
 }

@@ -5,13 +5,12 @@ use std::ops::Deref;
 
 use crate::cli::say;
 use crate::instances::Instance;
-use crate::isolate::cgroups::{Cgroups, DeviceRule, Group, Purpose};
+use crate::isolate::cgroups::{self, Cgroups, DeviceRule, Group, Plan, Purpose};
+use crate::isolate::rlimits::{Ulimit, UlimitError};
 use crate::workload::{
-    Bound, CpuQuota, CpuSet, CpuShares, DeviceRate, LimitError, Limits, MemoryLimit,
+    Bound, CpuQuota, CpuSet, CpuShares, Cpus, DeviceRate, HugePages, LimitError, Limits,
+    MemoryLimit, MemorySize,
 };
-
-/// The group above those of all instances.
-const PARENT: &str = "duplex";
 
 /// How many tasks there may be, unless said otherwise: many more than most programs have, and far too
 /// few to keep others from starting any.
@@ -21,14 +20,14 @@ const TASKS: u64 = 4096;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// How many CPUs: for a container as a fraction of their time, such as 0.5; for a VM the number of
-    /// vCPUs, 1 to 32 [default: a VM has 1]
+    /// How much time of how many CPUs, as a fraction, such as 0.5. A VM has as many vCPUs as it takes, 32
+    /// at most [default: a VM has 1, a container all]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub(super) cpus: Option<String>,
+    cpus: Option<CpuQuota>,
     /// How much memory: in bytes, or with K, M, G or T; at least 6M, and 32M for a VM. What is
     /// written to the root file system takes of it, unless --keep is given [default: a VM has 256M]
     #[arg(long, short, value_name = "SIZE", allow_negative_numbers = true)]
-    pub(super) memory: Option<String>,
+    memory: Option<MemoryLimit>,
     /// Its share of the CPUs when others want them too: 2 to 262144, others have 1024
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     cpu_shares: Option<CpuShares>,
@@ -41,7 +40,7 @@ pub(super) struct LimitArgs {
     /// What it keeps of its memory when this host runs short
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true)]
     memory_reservation: Option<MemoryLimit>,
-    /// How many processes and threads; -1 for no limit [default: 4096]
+    /// How many processes and threads; -1 for no limit [default: a container has 4096]
     #[arg(long, alias = "pids", value_name = "N", allow_hyphen_values = true, value_parser = Bound::of_tasks)]
     pids_limit: Option<Bound>,
     /// Bytes a second from a block device. Can be given again, for another
@@ -56,16 +55,45 @@ pub(super) struct LimitArgs {
     /// Write operations a second on a block device
     #[arg(long, value_name = "PATH:RATE", value_parser = DeviceRate::of_operations)]
     device_write_iops: Vec<DeviceRate>,
+    /// With --container: bytes of huge pages of one size, such as 2M:64M. Can be given again, for another
+    #[arg(long, value_name = "PAGE:SIZE")]
+    hugetlb_limit: Vec<HugePages>,
+    /// With --container: the control group that its own is made in, beside that of duplex; made if
+    /// missing, and never removed. Its limits are for all in it together
+    #[arg(long, value_name = "NAME")]
+    cgroup_parent: Option<String>,
+    /// A resource limit of each command, with the names of limits.conf(5), such as nofile=1024:4096; -1 for
+    /// no limit. Can be given again
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(super) ulimit: Vec<Ulimit>,
+    /// How early this host's kernel kills it when memory is short: 0 to 1000, others have 0
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = clap::value_parser!(i16).range(0..=1000)
+    )]
+    pub(super) oom_score_adj: Option<i16>,
 }
 
 impl LimitArgs {
-    /// What a control group is to limit.
+    /// The group above that of the instance.
+    pub(super) fn parent(&self) -> String {
+        self.cgroup_parent.clone().unwrap_or_else(|| Cgroups::NAME.to_owned())
+    }
+
+    /// Whether another group than duplex's own was asked for.
+    pub(super) fn has_parent(&self) -> bool {
+        self.cgroup_parent.is_some()
+    }
+
+    /// What a container's control group is to limit.
     pub(super) fn read(&self) -> Result<Limits, LimitError> {
         let limits = Limits {
-            cpus: self.cpus.as_deref().map(str::parse::<CpuQuota>).transpose()?,
+            cpus: self.cpus,
             cpu_shares: self.cpu_shares,
             cpuset_cpus: self.cpuset_cpus.clone(),
-            memory: self.memory.as_deref().map(str::parse).transpose()?,
+            memory: self.memory,
             memory_swap: self.memory_swap,
             memory_reservation: self.memory_reservation,
             pids: self.pids_limit,
@@ -73,11 +101,64 @@ impl LimitArgs {
             device_write_bps: self.device_write_bps.clone(),
             device_read_iops: self.device_read_iops.clone(),
             device_write_iops: self.device_write_iops.clone(),
-            hugetlb: Vec::new(),
+            hugetlb: self.hugetlb_limit.clone(),
         };
         limits.check()?;
         Ok(limits)
     }
+
+    /// The resource limits, if commands on this host can have them.
+    pub(super) fn ulimits_here(&self) -> Result<Vec<Ulimit>, UlimitError> {
+        self.ulimit.iter().try_for_each(Ulimit::check)?;
+        Ok(self.ulimit.clone())
+    }
+
+    /// What a VM is to be, so that it cannot use more. `helpers` is how many programs of this host serve it.
+    pub(super) fn of_vm(&self, helpers: usize) -> Result<VmLimits, Box<dyn Error>> {
+        if !self.hugetlb_limit.is_empty() {
+            return Err(
+                "--hugetlb-limit: no VM has its memory in such pages: leave it away, or add \
+                        --container"
+                    .into(),
+            );
+        }
+        let cpus = self.cpus.map_or(Ok(Cpus::default()), Cpus::for_quota)?;
+        let size =
+            MemorySize::try_from(self.memory.map_or(MemorySize::default().bytes(), u64::from))?;
+        let mut limits = self.read()?;
+        // The processes are the guest's, and counted there.
+        limits.pids = None;
+        let besides = overhead(size, helpers);
+        limits.memory = limits.memory.map(|memory| memory.plus(besides));
+        limits.memory_swap = limits.memory_swap.map(|both| both.plus(besides));
+        let tasks = match self.pids_limit {
+            Some(Bound::AtMost(most)) => Some(most),
+            Some(Bound::Unlimited) | None => None,
+        };
+        Ok(VmLimits { cpus, memory: size, group: limits, tasks })
+    }
+}
+
+/// What limits a VM, and where.
+pub(super) struct VmLimits {
+    /// vCPUs.
+    pub(super) cpus: Cpus,
+    /// The guest's memory.
+    pub(super) memory: MemorySize,
+    /// On the VMM's control group.
+    pub(super) group: Limits,
+    /// Processes and threads, in the guest.
+    pub(super) tasks: Option<u64>,
+}
+
+/// What a VM's control group must hold beside the guest's memory, in bytes: see "What a VM takes besides" in
+/// docs/container.md.
+fn overhead(memory: MemorySize, helpers: usize) -> u64 {
+    const VMM: u64 = 32 << 20;
+    const HELPER: u64 = 64 << 20;
+    // Page tables, the host's and those of KVM: 8 bytes for each 4096, twice.
+    let tables = memory.bytes() / 128;
+    VMM + tables + HELPER.saturating_mul(u64::try_from(helpers).unwrap_or(u64::MAX))
 }
 
 /// An instance's control group, removed when this is dropped, with whatever runs in it.
@@ -100,16 +181,51 @@ impl Drop for OwnGroup {
     }
 }
 
-/// Makes an instance's control group, in which no devices work but `devices`, if that says any.
+/// Makes a container's control group, in that of this name. No devices work in it but `devices`, if that
+/// says any.
 pub(super) fn group(
     instance: &Instance,
     name: &str,
     limits: &Limits,
+    parent: &str,
     devices: Option<&[DeviceRule]>,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let purpose =
-        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices };
-    let plan = Cgroups::find(PARENT)?.plan(name, &purpose)?;
+    let plan = plan(name, limits, parent, devices)?;
     instance.remember(plan.group())?;
     Ok(OwnGroup(plan.create()?))
+}
+
+/// Makes a VM's. Where none can be had, it goes without those limits that its size is anyway.
+pub(super) fn group_of_vm(
+    instance: &Instance,
+    name: &str,
+    limits: &Limits,
+) -> Result<OwnGroup, Box<dyn Error>> {
+    let plan = match plan(name, limits, Cgroups::NAME, None) {
+        Err(cgroups::Error::NotPermitted(_) | cgroups::Error::NotAvailable(_)) => {
+            plan(name, &beyond_size(limits), Cgroups::NAME, None)?
+        }
+        other => other?,
+    };
+    instance.remember(plan.group())?;
+    Ok(OwnGroup(plan.create()?))
+}
+
+fn plan(
+    name: &str,
+    limits: &Limits,
+    parent: &str,
+    devices: Option<&[DeviceRule]>,
+) -> Result<Plan, cgroups::Error> {
+    let purpose =
+        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices };
+    Cgroups::find(parent)?.plan(name, &purpose)
+}
+
+/// Those that neither the number of vCPUs nor the guest's memory is already.
+fn beyond_size(limits: &Limits) -> Limits {
+    let mut limits = limits.clone();
+    limits.cpus = limits.cpus.filter(|cpus| cpus.quota() % CpuQuota::PERIOD != 0);
+    limits.memory = limits.memory.filter(|_| limits.memory_swap.is_some());
+    limits
 }

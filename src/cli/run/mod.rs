@@ -1,15 +1,19 @@
 //! `duplex run`: one command in a guest of its own.
 
+mod attend;
 mod container;
 mod detach;
 mod here;
 mod in_testbed;
 mod layer;
 mod limits;
+mod mounts;
 mod nets;
+mod network;
 mod order;
 mod security;
 mod vm;
+mod vmm;
 mod volumes;
 
 use std::error::Error;
@@ -17,23 +21,24 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ArgGroup;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 pub(super) use self::in_testbed::session_among_guests;
 use self::limits::LimitArgs;
+use self::mounts::MountArgs;
+use self::network::NetworkArgs;
 use self::order::{Order, Subject};
 use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
-use crate::instances::{About, Half, random_name};
+use crate::instances::{About, Half, now, random_name};
 use crate::isolate::capabilities::CapabilityChoice;
-use crate::trace::boot::Recorder;
-use crate::workload::{AddressedNet, Volume};
+use crate::trace::boot::{Phase, Recorder};
+use crate::workload::Volume;
 
 /// What runs where the image's user did not say.
 const SHELL: &str = "/bin/sh";
@@ -55,10 +60,13 @@ Examples:
   duplex run -v .:/src:ro -v ./out:/out ./rootfs cp /src/Makefile /out
   duplex run --keep changes.ext4 ./rootfs sh -c 'echo kept >/file'
   duplex run --net user ./rootfs wget http://example.com/
+  duplex run --net user -p 8080:80 ./rootfs httpd -f     this host's port 8080 leads to it
+  sudo $(command -v duplex) run --container --net bridge -p 8080:80 --net-rate 10M ./rootfs httpd -f
   duplex run debian:12                          an image that `duplex image import` has made
   duplex run -d --name web ./rootfs server      on its own, then
-  duplex exec web ps                            a second command in it, and
-  duplex stop web
+  duplex exec web ps                            a second command in it,
+  duplex logs web                               what it has written, and
+  duplex stop web && duplex rm web
 
 Exit status: the command's; 128+n when signal n ended it; 125 when duplex failed, 126 when the
 command cannot be executed, 127 when it is not found.")]
@@ -85,17 +93,14 @@ pub(super) struct Args {
     /// What others find it by, and its host name [default: random digits]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    /// A network interface, which the guest sees as eth0, eth1 and so on: (user) as this user has the
-    /// network, by passt, or on a tap of this host; none is the default. Options of a tap:
-    /// ip=ADDRESS/BITS|dhcp|none [default: what `duplex network` has for it, else dhcp],
-    /// gateway=ADDRESS, dns=ADDRESS. Of both: mac=ADDRESS; mtu=N; rate=SIZE and pps=N (bytes and
-    /// packets a second, each way); offload=on|off|rx|tx. Can be given again
-    #[arg(long = "net", value_name = "none|user|tap=NAME[,OPTION]…")]
-    nets: Vec<AddressedNet>,
-    /// Leave it running, and print its name. Not with -i, -t, --timing or --count-instructions
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// Leave it running, and print its name: `duplex logs`, `exec`, `stop` and others find it by that,
+    /// and `duplex rm` removes what remains of it. Not with -i, -t, --timing or --count-instructions
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
     detach: bool,
-    /// Remove it when it has ended: always the case
+    /// With --detach: remove its log and its end, too, when it has ended. Without --detach nothing
+    /// remains anyway
     #[arg(long)]
     rm: bool,
     /// With --container: give its root a capability, such as NET_ADMIN, or ALL. Can be given again
@@ -106,9 +111,8 @@ pub(super) struct Args {
     cap_drop: Vec<CapabilityChoice>,
     #[command(flatten)]
     security: SecurityArgs,
-    /// With --container: its root cannot be written to
-    #[arg(long)]
-    read_only: bool,
+    #[command(flatten)]
+    mounts: MountArgs,
     /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
     /// further runs of the same image
     #[arg(long, value_name = "FILE")]
@@ -153,8 +157,10 @@ pub(super) struct OrderArgs {
 /// Runs the command; returns the exit status.
 pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     args.process.check()?;
+    args.mounts.check(&args.volume)?;
     let (subject, _lease) = subject(args)?;
     let order = if args.container {
+        recorder.reached(Phase::Decided);
         let order = container::decide(args, subject)?;
         if args.explain {
             write!(io::stdout(), "{}", order.plan)?;
@@ -184,8 +190,11 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
 }
 
 fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+    if let Err(error) = crate::network::sweep() {
+        log::warn!("what others have left on networks stays for now: {error}");
+    }
     match order {
-        Order::Container(order) => container::run(order),
+        Order::Container(order) => container::run(order, &recorder),
         Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),
         Order::Vm(order) => here::run(order, recorder),
     }
@@ -211,7 +220,8 @@ fn subject(args: &Args) -> Result<(Subject, Option<Lease>), Box<dyn Error>> {
         process: process.clone(),
         command: argv.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         testbed: false,
-        started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        remains: args.detach && !args.rm,
+        started: now(),
     };
     let invocation = args.process.invocation(argv, &name, &process);
     let user = args.process.user(&process);

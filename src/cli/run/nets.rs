@@ -3,19 +3,31 @@
 use std::error::Error;
 use std::net::Ipv4Addr;
 
+use super::network::{Held, NOTHING_TO_PUBLISH, NetworkArgs, join, reserve};
+use super::order::VmOrder;
 use crate::cli::interface::with_addresses;
 use crate::host::{self, Resolver};
 use crate::init::{Addressing, Network};
-use crate::network;
+use crate::network::{self, Inside, Newcomer, Place};
 use crate::vm::devices::virtio::net::passt::UserNetwork;
-use crate::workload::{Address, AddressedNet, Net, NetBackend};
+use crate::workload::{Address, AddressedNet, Net, NetBackend, PublishedPort};
 
 /// Decides the addresses of all interfaces.
 ///
 /// # Errors
-/// A tap whose network has no address for it.
-pub(super) fn decide(wanted: &[AddressedNet]) -> Result<(Vec<Net>, Network), Box<dyn Error>> {
-    let nets = with_addresses(wanted.iter().map(|addressed| &addressed.net));
+/// A tap whose network has no address for it, or an option that goes with another.
+pub(super) fn decide(args: &NetworkArgs) -> Result<(Vec<Net>, Network), Box<dyn Error>> {
+    let wanted = &args.nets;
+    let mut nets = with_addresses(wanted.iter().map(|addressed| &addressed.net));
+    if !args.publish.is_empty() && publishing(&nets).is_none() {
+        return Err(NOTHING_TO_PUBLISH.into());
+    }
+    if args.net_rate.is_some() && nets.is_empty() {
+        return Err("--net-rate: there is no interface to limit: add --net".into());
+    }
+    for net in &mut nets {
+        net.bytes_per_second = net.bytes_per_second.or(args.net_rate);
+    }
     let mut network = Network::default();
     if nets.is_empty() {
         return Ok((nets, network));
@@ -26,6 +38,16 @@ pub(super) fn decide(wanted: &[AddressedNet]) -> Result<(Vec<Net>, Network), Box
         let (addressing, servers) = match &addressed.net.backend {
             NetBackend::Tap(name) => on_tap(name, addressed, &resolver)?,
             NetBackend::User => by_passt(number, &resolver),
+            NetBackend::Bridge(name) => {
+                network::check_name(name)?;
+                // The address comes with its place there, when it starts.
+                (Addressing::None, reachable(&resolver))
+            }
+            NetBackend::Host => {
+                return Err("--net host: a VM has a network of its own: give user, bridge or \
+                            tap=NAME, or add --container"
+                    .into());
+            }
             NetBackend::None => continue,
         };
         network.interfaces.push(addressing);
@@ -35,8 +57,68 @@ pub(super) fn decide(wanted: &[AddressedNet]) -> Result<(Vec<Net>, Network), Box
     Ok((nets, network))
 }
 
+/// Which of them leads to published ports: the first that can.
+pub(super) fn publishing(nets: &[Net]) -> Option<usize> {
+    let can = |net: &Net| matches!(net.backend, NetBackend::User | NetBackend::Bridge(_));
+    nets.iter().position(can)
+}
+
+/// Gives a guest its places on the networks that it is to join. Returns what belongs to them, the
+/// interfaces for the VMM, and what its init is to make of them.
+///
+/// # Errors
+/// There is no such network, no address left, or a port that is taken.
+pub(super) fn connect(order: &VmOrder) -> Result<(Held, Vec<Net>, Network), Box<dyn Error>> {
+    let mut nets = order.nets.clone();
+    let setting = order.subject.start.setting.as_ref();
+    let mut network = setting.map(|setting| setting.network.clone()).unwrap_or_default();
+    let reserved = reserve(&order.published)?;
+    let publishing = publishing(&nets);
+    let (mut places, mut bridge_publishes) = (Vec::new(), false);
+    for (number, net) in nets.iter_mut().enumerate() {
+        let NetBackend::Bridge(name) = &net.backend else { continue };
+        let published = publishing == Some(number);
+        bridge_publishes |= published;
+        let place = join(
+            name,
+            &Newcomer {
+                name: &order.subject.about.name,
+                end: Inside::Tap,
+                mac: net.mac,
+                // The device has a limiter of its own, for both ways.
+                rate: None,
+                published: if published { &order.published } else { &[] },
+            },
+        )?;
+        net.backend = NetBackend::Tap(place.port.clone());
+        net.mac = Some(place.mac);
+        if let Some(addressing) = network.interfaces.get_mut(number) {
+            *addressing = on_bridge(&place);
+        }
+        places.push(place);
+    }
+    // passt takes them itself, in a moment.
+    let reserved = reserved.filter(|_| bridge_publishes);
+    Ok((Held::places(places, reserved), nets, network))
+}
+
+/// The ports that an interface of a guest's leads to.
+pub(super) fn published_by(order: &VmOrder, number: usize) -> &[PublishedPort] {
+    if publishing(&order.nets) == Some(number) { &order.published } else { &[] }
+}
+
+/// What goes with a place on a network.
+pub(super) fn on_bridge(place: &Place) -> Addressing {
+    Addressing::Fixed { own: place.own, gateway: Some(place.gateway) }
+}
+
+/// Who can be asked for names from another network. As docker: one at a loopback address is out of reach.
+pub(super) fn reachable(resolver: &Resolver) -> Vec<Ipv4Addr> {
+    resolver.servers.iter().copied().filter(|address| !address.is_loopback()).collect()
+}
+
 /// What passt has on its other end.
-fn by_passt(number: usize, resolver: &Resolver) -> (Addressing, Vec<Ipv4Addr>) {
+pub(super) fn by_passt(number: usize, resolver: &Resolver) -> (Addressing, Vec<Ipv4Addr>) {
     let UserNetwork { own, gateway, dns } = UserNetwork::of(number);
     // It passes questions on to the first server of this host, wherever that is.
     let servers = if resolver.servers.is_empty() { Vec::new() } else { vec![dns] };
@@ -49,17 +131,15 @@ fn on_tap(
     wanted: &AddressedNet,
     resolver: &Resolver,
 ) -> Result<(Addressing, Vec<Ipv4Addr>), Box<dyn Error>> {
-    // As docker: one at a loopback address is out of the guest's reach.
-    let reachable = || resolver.servers.iter().copied().filter(|a| !a.is_loopback()).collect();
     Ok(match wanted.address {
         Some(Address::None) => (Addressing::None, Vec::new()),
         Some(Address::Dhcp) => (Addressing::Dhcp, Vec::new()),
         Some(Address::Fixed(own)) => {
-            (Addressing::Fixed { own, gateway: wanted.gateway }, reachable())
+            (Addressing::Fixed { own, gateway: wanted.gateway }, reachable(resolver))
         }
         None => match network::of_guest(name)? {
             Some((own, gateway)) => {
-                (Addressing::Fixed { own, gateway: Some(gateway) }, reachable())
+                (Addressing::Fixed { own, gateway: Some(gateway) }, reachable(resolver))
             }
             None => (Addressing::Dhcp, Vec::new()),
         },

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::volumes::Volume;
-use crate::cli::timing::Unit;
+use crate::cli::timing::{Timing, Unit};
 use crate::container;
 use crate::image::Init;
 use crate::init::Start;
 use crate::instances::About;
-use crate::workload::{Cpus, Limits, MemorySize, Net};
+use crate::workload::{Cpus, Limits, MemorySize, Net, PublishedPort};
 
 /// What is to run, in either half.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,6 +61,10 @@ pub(super) struct ContainerOrder {
     pub(super) plan: container::Plan,
     /// What it may use.
     pub(super) limits: Limits,
+    /// The control group that its own is made in.
+    pub(super) cgroup_parent: String,
+    /// How to say where the time went, if at all.
+    pub(super) timing: Option<Timing>,
 }
 
 /// A guest and the command in it.
@@ -80,10 +84,16 @@ pub(super) struct VmOrder {
     pub(super) volumes: Vec<Volume>,
     /// Its network interfaces.
     pub(super) nets: Vec<Net>,
+    /// The ports of this host that lead to it.
+    pub(super) published: Vec<PublishedPort>,
     /// How many vCPUs.
     pub(super) cpus: Cpus,
     /// How much memory.
     pub(super) memory: MemorySize,
+    /// What the VMM's process may use of the host.
+    pub(super) limits: Limits,
+    /// How early the host's kernel kills the VMM when memory is short.
+    pub(super) oom_score: Option<i16>,
     /// Whether to say where the time went.
     pub(super) timing: bool,
     /// What time is measured in.

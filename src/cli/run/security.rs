@@ -3,14 +3,16 @@
 use std::str::FromStr;
 
 use crate::container::Openings;
+use crate::isolate::apparmor;
 
 /// The options.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Walls that a container does without")]
 pub(super) struct SecurityArgs {
     /// seccomp=unconfined: no filter on system calls; systempaths=unconfined: nothing in /proc is masked
-    /// or read-only; no-new-privileges=false: set-user-id programs of the image have their effect. Can be
-    /// given again
+    /// or read-only; no-new-privileges=false: set-user-id programs of the image have their effect;
+    /// apparmor=unconfined: no profile, or apparmor=duplex-default: that one (the default where AppArmor is
+    /// enabled). Can be given again
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<SecurityOption>,
     /// Whose users it has: with host, the host's, so that its root is the host's; for root only
@@ -40,9 +42,38 @@ impl SecurityArgs {
                 SecurityOption::AllCalls => openings.calls = true,
                 SecurityOption::SystemPaths => openings.paths = true,
                 SecurityOption::NewPrivileges(allowed) => openings.privileges = *allowed,
+                SecurityOption::AppArmor(_) => {}
             }
         }
         openings
+    }
+
+    /// Decides whether commands are confined by AppArmor: where that is enabled, unless said otherwise.
+    /// Loads the profile where it is not loaded yet.
+    ///
+    /// # Errors
+    /// The profile was asked for, and cannot be had.
+    pub(super) fn confinement(&self) -> Result<bool, String> {
+        let asked = self.security_opt.iter().rev().find_map(|option| match option {
+            SecurityOption::AppArmor(asked) => Some(*asked),
+            _ => None,
+        });
+        match (asked, apparmor::is_enabled()) {
+            (Some(Confinement::Unconfined), _) | (None, false) => Ok(false),
+            (Some(Confinement::Profile), false) => Err(
+                "--security-opt apparmor: this host's kernel has no AppArmor enabled: leave it \
+                     away"
+                    .into(),
+            ),
+            (asked, true) => match apparmor::provide() {
+                Ok(()) => Ok(true),
+                Err(error) if asked.is_some() => Err(error.to_string()),
+                Err(error) => {
+                    log::warn!("the container is not confined by AppArmor: {error}");
+                    Ok(false)
+                }
+            },
+        }
     }
 }
 
@@ -68,9 +99,19 @@ impl FromStr for Whose {
 /// One of what `--security-opt` takes; docker has `:` for `=` too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SecurityOption {
+    AppArmor(Confinement),
     AllCalls,
     SystemPaths,
     NewPrivileges(bool),
+}
+
+/// What AppArmor confines commands to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confinement {
+    /// The profile of this program.
+    Profile,
+    /// Nothing.
+    Unconfined,
 }
 
 impl FromStr for SecurityOption {
@@ -79,14 +120,17 @@ impl FromStr for SecurityOption {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
         match (name, value) {
+            ("apparmor", "unconfined") => Ok(Self::AppArmor(Confinement::Unconfined)),
+            ("apparmor", apparmor::PROFILE) => Ok(Self::AppArmor(Confinement::Profile)),
             ("seccomp", "unconfined") => Ok(Self::AllCalls),
-            ("seccomp", _) => Err("there is one filter: with it, or seccomp=unconfined".into()),
             ("systempaths", "unconfined") => Ok(Self::SystemPaths),
             ("no-new-privileges", "" | "true") => Ok(Self::NewPrivileges(false)),
             ("no-new-privileges", "false") => Ok(Self::NewPrivileges(true)),
-            _ => Err("there are seccomp=unconfined, systempaths=unconfined and \
-                      no-new-privileges=true|false"
-                .into()),
+            _ => Err(format!(
+                "'{text}' is no option: they are seccomp=unconfined, systempaths=unconfined, \
+                 no-new-privileges=true|false, apparmor=unconfined and apparmor={}",
+                apparmor::PROFILE
+            )),
         }
     }
 }
@@ -97,15 +141,35 @@ mod tests {
 
     #[test]
     fn options_are_those_of_docker() {
-        let option = |text: &str| text.parse::<SecurityOption>();
-        assert_eq!(option("seccomp=unconfined"), Ok(SecurityOption::AllCalls));
-        assert_eq!(option("systempaths=unconfined"), Ok(SecurityOption::SystemPaths));
+        let read = |text: &str| text.parse::<SecurityOption>();
+        assert_eq!(read("seccomp=unconfined"), Ok(SecurityOption::AllCalls));
+        assert_eq!(read("systempaths=unconfined"), Ok(SecurityOption::SystemPaths));
         for text in ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"] {
-            assert_eq!(option(text), Ok(SecurityOption::NewPrivileges(false)));
+            assert_eq!(read(text), Ok(SecurityOption::NewPrivileges(false)));
         }
-        assert_eq!(option("no-new-privileges:false"), Ok(SecurityOption::NewPrivileges(true)));
-        for text in ["", "seccomp", "seccomp=/x.json", "label=disable", "no-new-privileges=no"] {
-            assert!(option(text).is_err(), "{text}");
+        assert_eq!(read("no-new-privileges:false"), Ok(SecurityOption::NewPrivileges(true)));
+        let confined = |to| Ok(SecurityOption::AppArmor(to));
+        assert_eq!(read("apparmor=unconfined"), confined(Confinement::Unconfined));
+        assert_eq!(read("apparmor=duplex-default"), confined(Confinement::Profile));
+        for text in [
+            "",
+            "seccomp",
+            "seccomp=/x.json",
+            "label=disable",
+            "no-new-privileges=no",
+            "apparmor",
+            "apparmor=docker-default",
+        ] {
+            assert!(read(text).unwrap_err().contains("is no option"), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_is_open_unless_asked_for() {
+        let mut args = SecurityArgs { security_opt: Vec::new(), userns: None, cgroupns: None };
+        assert_eq!(args.openings(), Openings::default());
+        args.security_opt = vec![SecurityOption::AppArmor(Confinement::Unconfined)];
+        assert_eq!(args.confinement(), Ok(false));
+        assert_eq!(args.openings(), Openings::default());
     }
 }

@@ -11,15 +11,16 @@ use crate::host;
 use crate::image::{self, Init, run_kernel};
 use crate::init::{Layer, Setting};
 use crate::vm::memory;
-use crate::workload::{Cpus, MemorySize};
+use crate::workload::NetBackend;
 
 /// Decides everything. Whatever is wrong with what was asked for is said here, before any machine
 /// starts.
 pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<dyn Error>> {
     refuse(args)?;
-    let cpus = args.limits.cpus.as_deref().map_or(Ok(Cpus::default()), str::parse)?;
-    let size = args.limits.memory.as_deref().map_or(Ok(MemorySize::default()), str::parse)?;
-    memory::check(size, host::physical_address_bits())?;
+    let by_passt =
+        args.network.nets.iter().filter(|net| net.net.backend == NetBackend::User).count();
+    let limits = args.limits.of_vm(args.volume.len() + by_passt)?;
+    memory::check(limits.memory, host::physical_address_bits())?;
     let cache = Cache::open()?;
     let (volumes, seen) = volumes::decide(&args.volume)?;
     let disk = image::disk(&cache, &subject.image)?;
@@ -32,7 +33,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         );
     }
     let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.nets)?;
+    let (nets, network) = nets::decide(&args.network)?;
     if let (Some(reason), Some(net)) = (&reason, nets.first()) {
         // Without one the guest would ask for an address, which nobody there has to give.
         let address = "ip addr add 10.9.8.1/24 dev tap0; ";
@@ -47,7 +48,12 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         hostname: subject.about.name.clone(),
         layer: if layer.is_some() { Layer::Disk } else { Layer::Memory },
         volumes: seen,
+        tmpfs: args.mounts.tmpfs.clone(),
+        shm_size: args.mounts.shm_size,
+        read_only: args.mounts.read_only,
         network,
+        tasks: limits.tasks,
+        ulimits: args.limits.ulimit.clone(),
     });
     Ok(VmOrder {
         subject,
@@ -57,8 +63,11 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         layer,
         volumes,
         nets,
-        cpus,
-        memory: size,
+        published: args.network.publish.clone(),
+        cpus: limits.cpus,
+        memory: limits.memory,
+        limits: limits.group,
+        oom_score: args.limits.oom_score_adj,
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
         json: args.json,
@@ -69,7 +78,10 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
-        (args.read_only, "--read-only: only containers can have it: add --container"),
+        (
+            args.limits.has_parent(),
+            "--cgroup-parent: only a container's can be chosen: add --container, or leave it away",
+        ),
         (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",

@@ -1,12 +1,12 @@
 //! What a group has used.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::group::{Group, Version};
 use super::{v1, v2};
 
 /// What has been counted. What the host does not count for this group is not there.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time.
     pub cpu: Cpu,
@@ -21,7 +21,7 @@ pub struct Usage {
 }
 
 /// CPU time, in microseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cpu {
     /// All of it.
     pub total_us: Option<u64>,
@@ -38,7 +38,7 @@ pub struct Cpu {
 }
 
 /// Memory, in bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Now.
     pub current: Option<u64>,
@@ -51,7 +51,7 @@ pub struct Memory {
 }
 
 /// Numbers of tasks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tasks {
     /// Now.
     pub current: Option<u64>,
@@ -60,7 +60,7 @@ pub struct Tasks {
 }
 
 /// What went to and came from block devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Io {
     /// Bytes that were read.
     pub read_bytes: u64,
@@ -73,7 +73,7 @@ pub struct Io {
 }
 
 /// Pressure on each resource; only groups of version 2 have it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pressures {
     /// Waiting for a CPU.
     pub cpu: Option<Pressure>,
@@ -84,7 +84,7 @@ pub struct Pressures {
 }
 
 /// Time in which at least one task waited for a resource.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pressure {
     /// Its share of the last ten seconds, in percent.
     pub last_10s: f64,

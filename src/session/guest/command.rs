@@ -44,19 +44,25 @@ nix::ioctl_write_ptr_bad!(
     libc::winsize
 );
 
-/// What a command's process does last before the exec: system calls only.
-pub(crate) type BeforeExec = Arc<dyn Fn() -> io::Result<()> + Send + Sync>;
+/// What a command's process does besides, between fork and exec: system calls only.
+pub(crate) trait BeforeExec: Send + Sync {
+    /// While it is still who its parent is.
+    fn as_parent(&self) -> io::Result<()>;
+
+    /// Last of all, as who the command is.
+    fn last(&self) -> io::Result<()>;
+}
 
 impl Command {
     /// Starts it in the working directory of this process, as the user that is given, or as the
-    /// same; `last` is done last.
+    /// same; `wall` is what it does besides.
     ///
     /// # Errors
     /// Whose fault it was, and in words.
     pub(crate) fn start(
         start: &Invocation,
         identity: Option<&Identity>,
-        last: Option<BeforeExec>,
+        wall: Option<Arc<dyn BeforeExec>>,
         observer: &mut impl Observer,
     ) -> Result<Self, (NotStarted, String)> {
         let broken = |error: io::Error| {
@@ -93,8 +99,9 @@ impl Command {
         unsafe {
             command.pre_exec(move || {
                 become_foreground_job(foreground, &closed)?;
+                wall.as_ref().map_or(Ok(()), |wall| wall.as_parent())?;
                 identity.as_ref().map_or(Ok(()), Identity::assume)?;
-                last.as_ref().map_or(Ok(()), |last| last())
+                wall.as_ref().map_or(Ok(()), |wall| wall.last())
             });
         }
         observer.starts();

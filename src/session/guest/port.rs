@@ -18,6 +18,7 @@ pub(crate) struct Port {
     file: File,
     decoder: Decoder,
     outbox: Outbox,
+    buffer: Box<[u8]>,
 }
 
 impl Port {
@@ -25,7 +26,7 @@ impl Port {
     /// it must not wait.
     pub(crate) fn accept<S: DeserializeOwned>(file: File) -> io::Result<(Self, Box<S>)> {
         let decoder = Decoder::new(START_LIMIT);
-        let mut port = Self { file, decoder, outbox: Outbox::default() };
+        let mut port = Self { file, decoder, outbox: Outbox::default(), buffer: wire::buffer() };
         loop {
             if let Some(frame) = port.next_frame()? {
                 return match wire::decode_message(&frame.payload).map_err(io::Error::other)? {
@@ -93,11 +94,10 @@ impl Port {
 
     /// Reads once. `false` when the host's side is gone.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
-        let mut buffer = [0; DATA_LIMIT];
-        match self.file.read(&mut buffer) {
+        match self.file.read(&mut self.buffer) {
             Ok(0) => Ok(false),
             Ok(count) => {
-                self.decoder.feed(&buffer[..count]);
+                self.decoder.feed(&self.buffer[..count]);
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(true),

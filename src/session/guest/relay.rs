@@ -44,6 +44,7 @@ pub(crate) struct Relay<O> {
     /// Input taken by the command since the host's side was last told.
     unreported: u32,
     ending: Option<Ending>,
+    buffer: Box<[u8]>,
 }
 
 impl<O: Observer> Relay<O> {
@@ -58,6 +59,7 @@ impl<O: Observer> Relay<O> {
             input_ended: false,
             unreported: WINDOW,
             ending: None,
+            buffer: wire::buffer(),
         }
     }
 
@@ -279,17 +281,16 @@ impl<O: Observer> Relay<O> {
             Output::Stderr => (&mut self.command.stderr, Stream::Stderr),
         };
         let Some(reader) = file else { return Ok(false) };
-        let mut buffer = [0; DATA_LIMIT];
-        match reader.read(&mut buffer) {
+        match reader.read(&mut self.buffer) {
             Ok(0) => {
                 *file = None;
                 Ok(false)
             }
             Ok(count) => {
                 if output == Output::Stdout {
-                    self.observer.wrote(&buffer[..count]);
+                    self.observer.wrote(&self.buffer[..count]);
                 }
-                self.port.send_data(stream, &buffer[..count]);
+                self.port.send_data(stream, &self.buffer[..count]);
                 Ok(true)
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
@@ -299,11 +300,10 @@ impl<O: Observer> Relay<O> {
 
     fn read_terminal(&mut self) -> io::Result<bool> {
         let Some(terminal) = &mut self.command.terminal else { return Ok(false) };
-        let mut buffer = [0; DATA_LIMIT];
-        match terminal.read(&mut buffer) {
+        match terminal.read(&mut self.buffer) {
             Ok(0) => Ok(false),
             Ok(count) => {
-                self.port.send_data(Stream::Terminal, &buffer[..count]);
+                self.port.send_data(Stream::Terminal, &self.buffer[..count]);
                 Ok(true)
             }
             // Nobody has the terminal open any more, and nobody can open it again.

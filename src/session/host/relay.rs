@@ -38,8 +38,8 @@ pub(crate) trait User {
     /// The command has been started.
     fn started(&mut self) {}
 
-    /// The command has written to standard output, or to its terminal.
-    fn wrote(&mut self) {}
+    /// The command has written this; what it wrote to its terminal counts as standard output.
+    fn wrote(&mut self, _output: Output, _data: &[u8]) {}
 
     /// The other side has sent a message. It may be in hostile hands.
     fn message(&mut self, message: Self::Message) -> io::Result<()>;
@@ -83,6 +83,7 @@ pub(crate) struct Relay<'a, U> {
     /// Whether the command has been started.
     started: bool,
     end: Option<End>,
+    buffer: Box<[u8]>,
 }
 
 impl<'a, U: User> Relay<'a, U> {
@@ -96,6 +97,7 @@ impl<'a, U: User> Relay<'a, U> {
             credit: 0,
             started: false,
             end: None,
+            buffer: wire::buffer(),
         }
     }
 
@@ -214,10 +216,9 @@ impl<'a, U: User> Relay<'a, U> {
 
     /// Takes what the other side has said; `false` when there is nothing now, or will be no more.
     fn read_port(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<bool> {
-        let mut buffer = [0; DATA_LIMIT];
-        let gone = match self.port.read(&mut buffer) {
+        let gone = match self.port.read(&mut self.buffer) {
             Ok(count) => {
-                self.decoder.feed(&buffer[..count]);
+                self.decoder.feed(&self.buffer[..count]);
                 count == 0
             }
             Err(error) => match error.kind() {
@@ -242,17 +243,15 @@ impl<'a, U: User> Relay<'a, U> {
         signals: &Signals,
         raw: &mut Option<RawMode>,
     ) -> io::Result<()> {
-        let sink = match frame.stream {
-            Stream::Stdout => &mut self.streams.stdout,
-            Stream::Stderr => &mut self.streams.stderr,
-            Stream::Terminal => &mut self.streams.terminal,
+        let (output, sink) = match frame.stream {
+            Stream::Stdout => (Output::Stdout, &mut self.streams.stdout),
+            Stream::Stderr => (Output::Stderr, &mut self.streams.stderr),
+            Stream::Terminal => (Output::Stdout, &mut self.streams.terminal),
             Stream::Control => return self.obey_message(&frame.payload, signals, raw),
             Stream::Stdin => return Err(io::Error::other("the other side sent us input")),
             Stream::Own => return self.user.data(&frame.payload),
         };
-        if frame.stream != Stream::Stderr {
-            self.user.wrote();
-        }
+        self.user.wrote(output, &frame.payload);
         if let Some(sink) = sink {
             sink.outbox.push(&frame.payload);
         }
@@ -325,14 +324,13 @@ impl<'a, U: User> Relay<'a, U> {
 
     fn read_input(&mut self) -> io::Result<()> {
         let Some(input) = &mut self.streams.input else { return Ok(()) };
-        let mut buffer = [0; DATA_LIMIT];
-        let limit = buffer.len().min(self.credit);
-        match input.read(&mut buffer[..limit]) {
+        let limit = self.buffer.len().min(self.credit);
+        match input.read(&mut self.buffer[..limit]) {
             Ok(None) => {}
             Ok(Some(count)) if count > 0 => {
                 self.credit -= count;
                 let mut bytes = Vec::new();
-                wire::encode_data(Stream::Stdin, &buffer[..count], &mut bytes);
+                wire::encode_data(Stream::Stdin, &self.buffer[..count], &mut bytes);
                 self.outbox.push(&bytes);
             }
             // The end; or an input that can't be read, such as a terminal that has hung up, which

@@ -7,19 +7,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg, pthread_sigmask, rais
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::getpgrp;
 
-/// What a command may be sent by a terminal, a shell or a supervisor, and can react to.
-const FORWARDED: [Signal; 9] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGTSTP,
-    Signal::SIGCONT,
-    Signal::SIGWINCH,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-];
-
 /// Takes in the signals of this process for as long as it lives; then they work as before.
 pub(crate) struct Signals {
     fd: SignalFd,
@@ -34,9 +21,24 @@ pub(crate) struct Arrived {
 }
 
 impl Signals {
+    /// What a command may be sent by a terminal, a shell or a supervisor, and can react to.
+    pub(crate) const PASSED_ON: [Signal; 11] = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGTSTP,
+        Signal::SIGCONT,
+        Signal::SIGWINCH,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGIO,
+    ];
+
     pub(crate) fn take() -> io::Result<Self> {
         let mut set = SigSet::empty();
-        FORWARDED.into_iter().for_each(|signal| set.add(signal));
+        Self::PASSED_ON.into_iter().for_each(|signal| set.add(signal));
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))?;
         match SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) {

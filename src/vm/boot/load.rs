@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 
@@ -15,7 +16,7 @@ use crate::vm::memory;
 const MOST_PROVIDED: u64 = 4 * MIB;
 
 /// How the bytes of kernel and initrd came into guest memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
     /// Bytes mapped from their file, read when the guest touches them.
     pub mapped: u64,

@@ -25,13 +25,13 @@ fn places() -> Vec<String> {
 #[test]
 fn a_detached_guest_is_joined_and_stopped() {
     in_emulation(&"a detached guest", || {
-        let _ = end_of(duplex(&["stop", "--time", "0", "stays"]));
+        let _ = end_of(duplex(&["rm", "--force", "stays"]));
         let script = "echo here > /file; trap 'exit 3' TERM; while :; do sleep 0.1; done";
         let run = shell(&["-d", "--name", "stays"], script);
         assert_eq!(said(run), ("stays\n".into(), Some(0)));
         assert!(said(duplex(&["ps"])).0.contains("\n stays "));
         let (text, status) = complained(shell(&["--name", "stays"], "true"));
-        assert!(text.contains("runs already") && status == Some(125), "{text}");
+        assert!(text.contains("there is an instance") && status == Some(125), "{text}");
 
         let exec = |argv: &[&str]| said(duplex(&[&["exec"], argv].concat()));
         assert_eq!(exec(&["stays", "sh", "-c", "cat /file; exit 9"]), ("here\n".into(), Some(9)));
@@ -46,7 +46,8 @@ fn a_detached_guest_is_joined_and_stopped() {
 
         assert_eq!(said(duplex(&["stop", "stays"])), ("stays\n".into(), Some(0)));
         let (text, status) = complained(duplex(&["exec", "stays", "true"]));
-        assert!(text.contains("no guest called stays") && status == Some(125), "{text}");
+        assert!(text.contains("stays has ended, with status 3") && status == Some(125), "{text}");
+        assert_eq!(said(duplex(&["rm", "stays"])), ("stays\n".into(), Some(0)));
         assert!(!places().contains(&"run-stays".to_owned()));
     });
 }
@@ -73,8 +74,8 @@ fn killed_it_leaves_nothing() {
         assert!(!places().contains(&"run-killed".to_owned()));
         // In the testbed, where the guest was, its lock is free as soon as its process has ended.
         let script = format!(
-            "export XDG_RUNTIME_DIR=/dev/shm; flock /dev/shm/duplex/vm-killed/lock true 2>/dev/null
-             {} ps >/dev/null; ls -d /dev/shm/duplex/vm-killed 2>/dev/null || echo gone",
+            "export XDG_RUNTIME_DIR=/dev/shm; flock /dev/shm/duplex/run-killed/lock true 2>/dev/null
+             {} ps >/dev/null; ls -d /dev/shm/duplex/run-killed 2>/dev/null || echo gone",
             crate::common::DUPLEX
         );
         assert_eq!(String::from_utf8_lossy(&testbed::run(&script).stdout), "gone\n");

@@ -3,6 +3,7 @@
 mod ends;
 mod halves;
 mod lasting;
+mod management;
 mod networks;
 mod stored;
 mod streams;

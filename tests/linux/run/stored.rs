@@ -75,7 +75,7 @@ fn what_an_image_says_holds_unless_the_caller_says_otherwise() {
         assert!(text.contains("the image a:1 is in use") && status == Some(125), "{text}");
         let exec = ["exec", "leases", "sh", "-c", "echo $A; id -un; pwd"];
         assert_eq!(said(duplex(&home, &exec)), ("1\nann\n/srv\n".into(), Some(0)));
-        assert_eq!(said(duplex(&home, &["stop", "--time", "0", "leases"])).1, Some(0));
+        assert_eq!(said(duplex(&home, &["rm", "--force", "leases"])).1, Some(0));
         assert_eq!(said(duplex(&home, &["image", "rm", "a:1"])), ("a:1\n".into(), Some(0)));
     });
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::stream::Stream;
 use crate::host;
 use crate::isolate::Program;
-use crate::workload::Ipv4Prefix;
+use crate::workload::{Ipv4Prefix, Protocol, PublishedPort};
 
 const PROGRAM: &str = "passt";
 /// The number of the socket in passt, after its standard streams.
@@ -31,6 +31,9 @@ pub enum PasstError {
     /// It cannot be started.
     #[error("--net user: passt cannot be started: {0}")]
     Start(#[from] io::Error),
+    /// No interface can be made.
+    #[error("--net user: /dev/net/tun cannot be opened: {0} ('duplex doctor' tells more)")]
+    Tun(#[source] io::Error),
     /// It has looked at this host and wants something else.
     #[error(
         "--net user: passt finds no network to use here: {0}: it wants an interface that is up, with an address and a default route ('ip route' shows them)"
@@ -52,6 +55,23 @@ pub struct UserNetwork {
     pub dns: Ipv4Addr,
 }
 
+/// Which ports are forwarded: these and no others.
+pub(crate) fn published(ports: &[PublishedPort]) -> Vec<String> {
+    let mut options = Vec::new();
+    for (option, protocol) in [("--tcp-ports", Protocol::Tcp), ("--udp-ports", Protocol::Udp)] {
+        let of_it: Vec<_> = ports.iter().filter(|port| port.protocol == protocol).collect();
+        if of_it.is_empty() {
+            options.extend([option.to_owned(), "none".to_owned()]);
+        }
+        for port in of_it {
+            let at = port.address().map(|address| format!("{address}/")).unwrap_or_default();
+            options
+                .extend([option.to_owned(), format!("{at}{}:{}", port.host.port(), port.inside)]);
+        }
+    }
+    options
+}
+
 impl UserNetwork {
     /// Those of the guest's interface number `number`, each in a network of its own.
     pub fn of(number: usize) -> UserNetwork {
@@ -62,11 +82,15 @@ impl UserNetwork {
 }
 
 /// Starts it; returns the link to it and the MTU. Without a network of its own, what the guest gets by
-/// DHCP are the host's addresses.
+/// DHCP are the host's addresses. These ports of the host lead to the guest's.
 ///
 /// # Errors
 /// Why it has not started.
-pub fn start(mtu: Option<u16>, network: Option<&UserNetwork>) -> Result<(Stream, u16), PasstError> {
+pub fn start(
+    mtu: Option<u16>,
+    network: Option<&UserNetwork>,
+    ports: &[PublishedPort],
+) -> Result<(Stream, u16), PasstError> {
     let path = host::installed_program(PROGRAM).ok_or(PasstError::Missing)?;
     let mtu = mtu.unwrap_or(MTU);
     let (ours, theirs) = UnixStream::pair()?;
@@ -85,6 +109,7 @@ pub fn start(mtu: Option<u16>, network: Option<&UserNetwork>) -> Result<(Stream,
             argv.extend([option.to_owned(), value]);
         }
     }
+    argv.extend(published(ports));
     let process = Program::new(path, argv)?
         .env([("PATH", std::env::var_os("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin")))])?
         .descriptors(vec![null()?, null()?, log.into(), theirs.into()])
@@ -99,7 +124,7 @@ pub fn start(mtu: Option<u16>, network: Option<&UserNetwork>) -> Result<(Stream,
 }
 
 /// What passt said, without what it always says.
-fn why(text: &str) -> PasstError {
+pub(crate) fn why(text: &str) -> PasstError {
     let noise = ["Failed to send ", "Don't run as root"];
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<&str> =

@@ -1,0 +1,251 @@
+//! An instance of whatever process.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Pid;
+
+use super::about::{About, Ended, Half, Status};
+use super::log::LogReader;
+use super::{ABOUT, Error, OUTSIDE, SOCKET, ended, group, through};
+use crate::isolate::cgroups::{Group, Usage};
+use crate::isolate::{open_pidfd, send_signal};
+use crate::session::poll::Poll;
+use crate::state::{INSTANCE, StateDirectory};
+
+/// The longest answer of a socket that a connection waits behind: "OK <port>\n".
+const LONGEST_ANSWER: usize = 16;
+
+/// An instance of whatever process.
+#[derive(Debug)]
+pub struct Found {
+    /// What it is.
+    pub about: About,
+    directory: File,
+    lock: File,
+    group: Option<Group>,
+}
+
+impl Found {
+    pub(super) fn look_up(state: &StateDirectory, name: &str) -> Result<Option<Found>, Error> {
+        let place = format!("{INSTANCE}{name}");
+        let (Some(directory), Some(lock)) = (state.find(&place)?, state.lock_of(&place)?) else {
+            return Ok(None);
+        };
+        let about = match fs::read(through(&directory, ABOUT)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
+        };
+        let about = about.map_err(|error| state.failed(&error))?;
+        let group = group(fs::read(through(&directory, OUTSIDE)));
+        let group = group.map_err(|error| state.failed(&error))?;
+        Ok(Some(Found { about, directory, lock, group }))
+    }
+
+    /// What it does.
+    ///
+    /// # Errors
+    /// Its lock's.
+    pub fn status(&self) -> Result<Status, Error> {
+        match self.lock.try_lock_shared() {
+            Ok(()) => {
+                let ended = self.ending();
+                drop(self.lock.unlock());
+                Ok(Status::Ended(Box::new(ended)))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(self.unreachable(error)),
+            Err(fs::TryLockError::WouldBlock) => {
+                let frozen = self.group.as_ref().is_some_and(Group::is_frozen);
+                Ok(if frozen { Status::Paused } else { Status::Running })
+            }
+        }
+    }
+
+    /// Where it is stopped, counted and limited; none where there could be no group, or is none any more.
+    pub fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
+    }
+
+    /// What it uses.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn usage(&self) -> Result<Usage, Error> {
+        self.running()?;
+        Ok(self.group.as_ref().map(Group::usage).unwrap_or_default())
+    }
+
+    /// The process that runs it.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn pid(&self) -> Result<Pid, Error> {
+        self.running()?;
+        self.listener().map_err(|error| self.unreachable(error))
+    }
+
+    /// Its log, if it has one.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(crate) fn log(&self) -> Result<Option<LogReader>, Error> {
+        LogReader::open(&self.directory()).map_err(|error| self.unreachable(error))
+    }
+
+    /// Its directory, for as long as this lives.
+    pub fn directory(&self) -> PathBuf {
+        through(&self.directory, "")
+    }
+
+    /// Connects to a port of it.
+    ///
+    /// # Errors
+    /// Nobody listens there; it is not that far, is paused or has ended.
+    pub fn connect(&self, port: u32) -> Result<UnixStream, Error> {
+        if self.running()? == Status::Paused {
+            return Err(Error::Paused(self.about.name.clone()));
+        }
+        let connect = || -> io::Result<UnixStream> {
+            let mut stream = UnixStream::connect(through(&self.directory, SOCKET))?;
+            if self.about.half == Half::Container {
+                // Its PID 1 itself listens there.
+                return Ok(stream);
+            }
+            stream.write_all(format!("CONNECT {port}\n").as_bytes())?;
+            let mut answer = Vec::new();
+            while answer.last() != Some(&b'\n') {
+                let mut byte = [0];
+                if stream.read(&mut byte)? == 0 || answer.len() > LONGEST_ANSWER {
+                    return Err(ErrorKind::ConnectionRefused.into());
+                }
+                answer.push(byte[0]);
+            }
+            Ok(stream)
+        };
+        connect().map_err(|error| self.unreachable(error))
+    }
+
+    /// Stops all its processes, or in a VM the vCPUs and devices.
+    ///
+    /// # Errors
+    /// It has ended, or has no control group.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.running()?;
+        Ok(self.freezer()?.freeze()?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// It has ended, or has no control group.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.running()?;
+        Ok(self.freezer()?.thaw()?)
+    }
+
+    fn freezer(&self) -> Result<&Group, Error> {
+        self.group.as_ref().ok_or_else(|| Error::NoGroup(self.about.name.clone()))
+    }
+
+    /// Sends the process that runs it a signal, which passes it on.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) -> Result<(), Error> {
+        self.running()?;
+        let send = || -> io::Result<()> { send_signal(self.process()?.as_fd(), signal) };
+        send().map_err(|error| self.unreachable(error))?;
+        self.let_go_on()
+    }
+
+    /// Sends the process that runs it a signal, and waits until it is gone, at most for `limit`;
+    /// false once that has passed.
+    ///
+    /// # Errors
+    /// It may not be sent signals.
+    pub fn end(&self, signal: Signal, limit: Duration) -> Result<bool, Error> {
+        let end = || -> io::Result<Option<OwnedFd>> {
+            let process = match self.process() {
+                // It ends by itself, or has.
+                Err(error) if is_gone(&error) => return Ok(None),
+                other => other?,
+            };
+            send_signal(process.as_fd(), signal)?;
+            Ok(Some(process))
+        };
+        if let Some(process) = end().map_err(|error| self.unreachable(error))? {
+            self.let_go_on()?;
+            let mut poll = Poll::new();
+            poll.add((), &process, true, false);
+            let ended = poll.wait(Some(limit)).map_err(|error| self.unreachable(error))?;
+            if ended.is_empty() {
+                return Ok(false);
+            }
+        }
+        self.wait()?;
+        Ok(true)
+    }
+
+    /// What is paused can do nothing about a signal.
+    fn let_go_on(&self) -> Result<(), Error> {
+        match &self.group {
+            Some(group) if group.is_frozen() => Ok(group.thaw()?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// Its lock's.
+    pub fn wait(&self) -> Result<Ended, Error> {
+        self.lock.lock_shared().map_err(|error| self.unreachable(error))?;
+        let ended = self.ending();
+        drop(self.lock.unlock());
+        Ok(ended)
+    }
+
+    /// How it has ended. Who was killed could not say it.
+    fn ending(&self) -> Ended {
+        ended(&self.lock).unwrap_or_else(Ended::killed)
+    }
+
+    /// What it does, unless it has ended.
+    fn running(&self) -> Result<Status, Error> {
+        match self.status()? {
+            Status::Ended(ended) => Err(Error::HasEnded(self.about.name.clone(), ended.status)),
+            status => Ok(status),
+        }
+    }
+
+    /// The process that runs it, held: its number alone might have come to mean another.
+    ///
+    /// # Errors
+    /// Nobody listens for it any more.
+    pub fn process(&self) -> io::Result<OwnedFd> {
+        let process = open_pidfd(self.listener()?)?;
+        // It had the number before, and listens still.
+        self.listener()?;
+        Ok(process)
+    }
+
+    /// The process that listens at its socket.
+    fn listener(&self) -> io::Result<Pid> {
+        let stream = UnixStream::connect(through(&self.directory, SOCKET))?;
+        Ok(Pid::from_raw(getsockopt(&stream, sockopt::PeerCredentials)?.pid()))
+    }
+
+    fn unreachable(&self, error: io::Error) -> Error {
+        Error::Unreachable(self.about.name.clone(), error)
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
+}

@@ -1,0 +1,176 @@
+//! Instances: what runs in either half, so that other processes find it; and what is left to be told about
+//! those that have ended.
+//!
+//! Each is a place in the [state directory](crate::state), with
+//!
+//! ```text
+//!   lock       held by the process that runs it; then how it has ended: an `Ended`, as JSON
+//!   about      what it is: an `About`, as JSON
+//!   guest      the socket at which further sessions are asked for
+//!   outside    its control group, as JSON
+//!   log        what it has written, where it is detached
+//! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `about` | what an instance is, and how it has ended |
+//! | `own` | one of this process: from the claim of its name to its end |
+//! | `found` | one of whatever process |
+//! | `log` | what a detached one has written |
+
+mod about;
+mod found;
+mod log;
+mod own;
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+pub use about::{About, Ended, Half, Status, now};
+pub use found::Found;
+pub(crate) use log::{Log, LogReader, Record};
+pub use own::Instance;
+
+use crate::isolate::cgroups::{self, Group};
+use crate::random::random_bytes;
+use crate::state::{self, INSTANCE, Leftover, StateDirectory};
+
+const ABOUT: &str = "about";
+const SOCKET: &str = "guest";
+const OUTSIDE: &str = "outside";
+
+/// What remains of one that has ended, and is not to be forgotten.
+const KEPT: [&str; 3] = [ABOUT, log::LOG, log::OLD];
+
+/// Why an instance cannot be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// Two of one name.
+    #[error(
+        "there is an instance called {0}: choose another --name, or remove it: duplex rm --force {0}"
+    )]
+    Taken(String),
+    /// None of this name.
+    #[error("there is no instance called {0}: `duplex ps --all` lists those that there are")]
+    None(String),
+    /// It has ended.
+    #[error("{0} has ended, with status {1}: start another with `duplex run`")]
+    HasEnded(String, u8),
+    /// It has not.
+    #[error("{0} runs: end it first with `duplex stop {0}`, or give --force")]
+    Runs(String),
+    /// It would never answer.
+    #[error("{0} is paused: let it go on first with `duplex resume {0}`")]
+    Paused(String),
+    /// It does not answer.
+    #[error("{0} cannot be reached: {1}; it may be starting or ending")]
+    Unreachable(String, #[source] io::Error),
+    /// It has no control group.
+    #[error(
+        "{0} cannot be paused: it has no control group with a freezer; start it as root, or have a group \
+         delegated to you"
+    )]
+    NoGroup(String),
+    /// Its control group.
+    #[error(transparent)]
+    Group(#[from] cgroups::Error),
+}
+
+/// Opens the state directory, and sees to instances that were killed: what they have left is removed, and
+/// one that is to remain has ended with that.
+fn open() -> Result<StateDirectory, Error> {
+    Ok(StateDirectory::open_clearing(clear)?)
+}
+
+/// Whether nothing of it is to remain.
+fn clear(left: &Leftover<'_>) -> io::Result<bool> {
+    let about = fs::read(left.path.join(ABOUT)).ok();
+    let about: Option<About> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    // Whoever was killed while it removed one has left less than that.
+    let remains = about.is_some_and(|about| about.remains);
+    let has_ended = left.lock.as_ref().is_some_and(|lock| ended(lock).is_some());
+    if has_ended && remains {
+        return Ok(false);
+    }
+    if let Some(group) = group(fs::read(left.path.join(OUTSIDE)))?
+        && let Err(error) = group.kill_all().and_then(|()| group.remove())
+    {
+        ::log::warn!("what {} has left stays for now: {error}", left.path.display());
+        return Ok(false);
+    }
+    let Some(lock) = left.lock.as_ref().filter(|_| remains) else { return Ok(true) };
+    state::tidy(left.path, &KEPT)?;
+    lock.write_all_at(&serde_json::to_vec(&Ended::killed())?, 0)?;
+    Ok(false)
+}
+
+/// How it has ended, as its lock says.
+fn ended(lock: &File) -> Option<Ended> {
+    let mut bytes = vec![0; usize::try_from(lock.metadata().ok()?.len()).ok()?];
+    lock.read_exact_at(&mut bytes, 0).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The control group in such a file.
+fn group(bytes: io::Result<Vec<u8>>) -> io::Result<Option<Group>> {
+    match bytes {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // Cut short by the end of its writer: then there was no group yet.
+        other => Ok(serde_json::from_slice(&other?).ok()),
+    }
+}
+
+/// All, also those that have ended.
+///
+/// # Errors
+/// The state directory's.
+pub fn all() -> Result<Vec<Found>, Error> {
+    let state = open()?;
+    let names = state.names()?;
+    let ours = names.iter().filter_map(|name| name.strip_prefix(INSTANCE));
+    // One that is removed just now is left out.
+    ours.filter_map(|name| Found::look_up(&state, name).transpose()).collect()
+}
+
+/// The one of this name.
+///
+/// # Errors
+/// There is none.
+pub fn find(name: &str) -> Result<Found, Error> {
+    Found::look_up(&open()?, name)?.ok_or_else(|| Error::None(name.to_owned()))
+}
+
+/// Removes one that has ended.
+///
+/// # Errors
+/// There is none, or it runs.
+pub fn remove(name: &str) -> Result<(), Error> {
+    let state = open()?;
+    if Found::look_up(&state, name)?.is_none() {
+        return Err(Error::None(name.to_owned()));
+    }
+    if state.discard(&format!("{INSTANCE}{name}"))? {
+        return Ok(());
+    }
+    Err(Error::Runs(name.to_owned()))
+}
+
+/// A name for an instance that was given none.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_name() -> io::Result<String> {
+    let bytes: [u8; 6] = random_bytes()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A file in an open directory.
+fn through(directory: &File, name: &str) -> PathBuf {
+    format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()).into()
+}
