@@ -60,7 +60,7 @@ pub(super) fn mounts(shm_size: Option<u64>, shares_network: bool) -> Vec<Step> {
     let shm = shm_size.map_or("mode=1777".into(), |size| format!("mode=1777,size={size}"));
     let mut steps = vec![
         mount("proc", "/proc", strict, ""),
-        mount("tmpfs", "/dev", MsFlags::MS_NOSUID, "mode=0755,size=64k"),
+        mount("tmpfs", "/dev", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755,size=64k"),
         mount("devpts", "/dev/pts", terminals, "newinstance,mode=0620,ptmxmode=0666"),
         mount("tmpfs", "/dev/shm", strict, &shm),
         mount("mqueue", "/dev/mqueue", strict, ""),

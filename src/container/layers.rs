@@ -10,30 +10,24 @@ use std::path::Path;
 use nix::mount::MsFlags;
 
 use crate::failure::{Failure, Step as _};
+use crate::guest_images::Cache;
+use crate::image;
 use crate::isolate::mounting::{INERT, make_directories, put};
-use crate::isolate::{self, Attributes, FileSystem};
+use crate::isolate::{self, Attributes, FileSystem, LoopDevice};
 
 /// Device nodes in an image are of no use in a container.
 const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NODEV;
+const READ_ONLY: u64 = ATTRIBUTES | libc::MOUNT_ATTR_RDONLY;
 
 /// Lays a writable layer over `image`, in this mount namespace, which is the caller's own; the owners of
-/// files are shown as users of `namespace`. Returns the mount, which is attached nowhere. `room` is an
+/// files are shown as users of `namespace`, if there is one. Returns the mount, which is attached nowhere. `room` is an
 /// empty directory, and is empty again afterwards.
 pub(super) fn with_owners(
     image: &Path,
-    namespace: BorrowedFd<'_>,
+    namespace: Option<BorrowedFd<'_>>,
     room: &Path,
 ) -> Result<OwnedFd, Failure> {
-    let tree =
-        isolate::clone_tree(None, image).step_with(|| format!("open {}", image.display()))?;
-    isolate::restrict(
-        &tree,
-        Attributes { read_only: true, no_devices: true, ..Attributes::default() },
-    )
-    .step("restrict the image")?;
-    isolate::map_owners(&tree, namespace).step_with(|| {
-        format!("show the owners of {} as the container's (its file system must allow idmapped mounts, as ext4, xfs, btrfs and, from Linux 6.3 on, tmpfs do)", image.display())
-    })?;
+    let tree = read_only(image, namespace)?;
     let directory = furnish(room)?;
     isolate::attach(&tree, &room.join("image")).step("put the image in place")?;
     let lower = format!("/proc/self/fd/{}/image", directory.as_raw_fd());
@@ -42,6 +36,51 @@ pub(super) fn with_owners(
     isolate::detach(&room.join("image")).step("let go of the image")?;
     isolate::detach(room).step("let go of the layer")?;
     Ok(root)
+}
+
+/// The image, attached nowhere, with its owners shown as users of `namespace`.
+fn read_only(image: &Path, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+    let tree =
+        isolate::clone_tree(None, image).step_with(|| format!("open {}", image.display()))?;
+    isolate::restrict(
+        &tree,
+        Attributes { read_only: true, no_devices: true, ..Attributes::default() },
+    )
+    .step("restrict the image")?;
+    let Some(namespace) = namespace else { return Ok(tree) };
+    match isolate::map_owners(&tree, namespace) {
+        // Its file system cannot, but that of the disk which guests get can.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => disk_of(image, namespace),
+        other => {
+            other.step_with(|| {
+                format!("show the owners of {} as the container's", image.display())
+            })?;
+            Ok(tree)
+        }
+    }
+}
+
+/// The same from the image's disk.
+fn disk_of(image: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let mount = || -> io::Result<OwnedFd> {
+        let cache = Cache::open().map_err(io::Error::other)?;
+        let disk = File::open(image::disk(&cache, image).map_err(io::Error::other)?)?;
+        let device = LoopDevice::read_only(&disk)?;
+        let tree = FileSystem::of(c"ext4")?
+            .set(c"source", &device.path().to_string_lossy())?
+            .set_flag(c"ro")?
+            .mount(READ_ONLY)?;
+        isolate::map_owners(&tree, namespace)?;
+        Ok(tree)
+    };
+    mount().step_with(|| {
+        format!(
+            "show the owners of {} as the container's: its file system allows no idmapped mounts (as \
+             ext4, xfs, btrfs and, from Linux 6.3 on, tmpfs do), nor could an ext4 of it be mounted by a \
+             loop device; move the image",
+            image.display()
+        )
+    })
 }
 
 /// The same for an ordinary user in a user namespace: all files are theirs. The mount goes with the

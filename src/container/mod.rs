@@ -8,12 +8,15 @@
 mod kernel_files;
 mod layers;
 mod network;
+mod openings;
 mod pid1;
 mod plan;
 mod start;
 mod step;
+mod volumes;
 mod wall;
 
 pub(crate) use network::{Attachment, Network};
+pub(crate) use openings::Openings;
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::{Container, Times};

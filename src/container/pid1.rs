@@ -12,15 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, fchdir, pivot_root, setgroups, setresgid, setresuid};
 
 use super::layers;
 use super::plan::Plan;
 use super::step::Step;
+use super::volumes;
 use super::wall::Wall;
 use crate::failure::{Failure, Step as _};
 use crate::init::{self, Door, Setting, names, network, root};
@@ -28,6 +31,7 @@ use crate::isolate::capabilities::CapabilitySets;
 use crate::isolate::landlock::{Abi, Landlock};
 use crate::isolate::mounting::put;
 use crate::isolate::netlink::Netlink;
+use crate::isolate::seccomp::Filter;
 use crate::isolate::{self, Attributes, IdentityMap};
 use crate::isolate::{hardening, interfaces, provisions, traffic};
 use crate::session::guest::BeforeExec;
@@ -129,13 +133,21 @@ impl<'a> Furnishing<'a> {
 
     fn take(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
-            Step::EnterGroups => self.enter_groups().step("enter the control groups"),
+            Step::EnterGroups { shown_as_root } => {
+                self.enter_groups(*shown_as_root).step("enter the control groups")
+            }
             Step::Await => self.get_provisions().step("get what was prepared outside"),
             Step::BecomeRoot => become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
             Step::SeparateMounts => separate_mounts().step("make mounts private"),
             Step::LayImage => {
                 self.root = Some(layers::as_caller(&self.legacy.plan.image, self.legacy.room)?);
+                Ok(())
+            }
+            Step::OpenVolumes => {
+                let volumes = self.legacy.plan.volumes.iter();
+                self.volumes =
+                    volumes.map(|volume| volumes::open(volume, None)).collect::<Result<_, _>>()?;
                 Ok(())
             }
             Step::EnterRoot => self.enter_root().step("make the image the root"),
@@ -180,6 +192,9 @@ impl<'a> Furnishing<'a> {
             Step::Capabilities(granted) => {
                 CapabilitySets::of(Uid::from_raw(0), *granted).apply().step("drop capabilities")
             }
+            Step::Filter => Filter::new(self.legacy.plan.capabilities)
+                .install_for_administrator()
+                .step("filter system calls"),
             Step::Hide => hide().step("hide PID 1"),
             Step::NoNewPrivileges => {
                 hardening::no_new_privileges().step("give up gaining privileges")
@@ -188,11 +203,14 @@ impl<'a> Furnishing<'a> {
     }
 
     /// By itself: it takes the kernel milliseconds to move another.
-    fn enter_groups(&mut self) -> io::Result<()> {
+    fn enter_groups(&mut self, shown_as_root: bool) -> io::Result<()> {
         for entrance in self.entrances.drain(..) {
             File::from(entrance).write_all(b"0")?;
         }
-        Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?)
+        if shown_as_root {
+            unshare(CloneFlags::CLONE_NEWCGROUP)?;
+        }
+        Ok(())
     }
 
     fn get_provisions(&mut self) -> io::Result<()> {
@@ -296,8 +314,9 @@ fn make_read_only(path: &str) -> io::Result<()> {
 }
 
 fn remount_read_only(path: &str) -> io::Result<()> {
-    let tree = File::open(path)?;
-    isolate::make_read_only(&tree)
+    // What can be written to alone, /proc/sysrq-trigger for one, can't be opened otherwise.
+    let root = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    isolate::make_read_only(&root)
 }
 
 /// Gives up what the kernel lets it give up. What may be written to lies in the image, which may have links

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::kernel_files;
 use super::network::{Attachment, Network};
+use super::openings::Openings;
 use super::step::Step;
 use crate::isolate::capabilities::Capabilities;
+use crate::isolate::cgroups::DeviceRule;
 use crate::isolate::rlimits::Ulimit;
 use crate::isolate::seccomp::Summary;
 use crate::isolate::{Namespaces, apparmor, is_master_of_all_files};
@@ -43,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) apparmor: bool,
     /// Where its packets go.
     pub(crate) network: Network,
+    /// Walls that it does without.
+    pub(crate) openings: Openings,
 }
 
 /// A directory of the host in a container.
@@ -61,6 +65,8 @@ pub(crate) struct Volume {
 pub(crate) enum Users {
     /// Users that exist nowhere else, and own nothing there.
     Range,
+    /// The host's.
+    Host,
     /// The caller is its root, and has no others to give.
     Caller,
 }
@@ -77,14 +83,28 @@ pub(crate) struct Plan {
     pub(super) capabilities: Capabilities,
     pub(super) ulimits: Vec<Ulimit>,
     pub(super) apparmor: bool,
+    /// Walls that it does without.
+    pub(super) openings: Openings,
     network: Network,
 }
 
 impl Plan {
     /// Plans a container for the user that this process is.
-    pub(crate) fn new(wanted: &Wanted) -> Plan {
-        let users = if is_master_of_all_files() { Users::Range } else { Users::Caller };
-        Plan {
+    ///
+    /// # Errors
+    /// That this user can have none of these.
+    pub(crate) fn new(wanted: &Wanted) -> Result<Plan, &'static str> {
+        let users = match (is_master_of_all_files(), wanted.openings.users) {
+            (true, false) => Users::Range,
+            (true, true) => Users::Host,
+            (false, false) => Users::Caller,
+            (false, true) => {
+                return Err(
+                    "--userns host: only root can make a container without a user namespace",
+                );
+            }
+        };
+        Ok(Plan {
             users,
             image: wanted.image.clone(),
             volumes: wanted.volumes.clone(),
@@ -92,8 +112,9 @@ impl Plan {
             capabilities: wanted.capabilities,
             ulimits: wanted.ulimits.clone(),
             apparmor: wanted.apparmor,
+            openings: wanted.openings,
             network: wanted.network.clone(),
-        }
+        })
     }
 
     /// Where its packets go.
@@ -120,15 +141,19 @@ impl Plan {
 
     /// The namespaces that its PID 1 is made in.
     pub(super) fn namespaces(&self) -> Namespaces {
-        let always = Namespaces::USER
-            | Namespaces::MOUNT
-            | Namespaces::PID
-            | Namespaces::IPC
-            | Namespaces::UTS;
-        match self.network.attachment {
-            Attachment::Host => always,
-            _ => always | Namespaces::NETWORK,
-        }
+        let always = Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS;
+        let users = if self.users == Users::Host { Namespaces::NONE } else { Namespaces::USER };
+        let network = match self.network.attachment {
+            Attachment::Host => Namespaces::NONE,
+            _ => Namespaces::NETWORK,
+        };
+        always | users | network
+    }
+
+    /// The only devices that work in it, if its control group has to see to that: in a user namespace
+    /// nobody can make a node of another.
+    pub(crate) fn devices(&self) -> Option<&'static [DeviceRule]> {
+        (self.users == Users::Host).then_some(&DeviceRule::DEFAULT)
     }
 }
 
@@ -138,10 +163,12 @@ impl Plan {
 /// sight, mount_namespaces(7); whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     let become_root = match users {
-        Users::Range => Step::BecomeRoot,
+        Users::Range | Users::Host => Step::BecomeRoot,
         Users::Caller => Step::MapCaller,
     };
-    let mut steps = vec![Step::EnterGroups, Step::AllSignals, Step::OwnClock];
+    let open = wanted.openings;
+    let groups = Step::EnterGroups { shown_as_root: !open.groups };
+    let mut steps = vec![groups, Step::AllSignals, Step::OwnClock];
     steps.extend(wanted.oom_score.map(Step::OomScore));
     steps.push(Step::SeparateMounts);
     let shares_network = wanted.network.attachment == Attachment::Host;
@@ -150,12 +177,14 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     }
     steps.extend([Step::Await, become_root]);
     if users == Users::Caller {
-        steps.push(Step::LayImage);
+        steps.extend([Step::LayImage, Step::OpenVolumes]);
     }
     steps.push(Step::EnterRoot);
     steps.extend(kernel_files::mounts(wanted.shm_size, shares_network));
     steps.extend(further_mounts(wanted));
-    steps.extend(kernel_files::walls(shares_network));
+    if !open.paths {
+        steps.extend(kernel_files::walls(shares_network));
+    }
     steps.push(Step::LeaveHost);
     steps.push(Step::Temporary);
     steps.extend(wanted.network.steps());
@@ -164,8 +193,14 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
         steps.push(Step::ReadOnlyRoot);
     }
     steps.push(Step::Landlock(wanted.read_only.then(|| writable(wanted))));
-    let granted = Step::Capabilities(wanted.capabilities);
-    steps.extend([Step::OwnKeyring, Step::Hide, granted, Step::NoNewPrivileges]);
+    steps.extend([Step::OwnKeyring, Step::Hide]);
+    if open.privileges && !open.calls {
+        steps.push(Step::Filter);
+    }
+    steps.push(Step::Capabilities(wanted.capabilities));
+    if !open.privileges {
+        steps.push(Step::NoNewPrivileges);
+    }
     steps
 }
 
@@ -190,14 +225,16 @@ fn writable(wanted: &Wanted) -> Vec<PathBuf> {
 impl fmt::Display for Plan {
     /// A numbered line for each step, with its reason below it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = if self.users == Users::Host { "" } else { "user, " };
         let start = match self.network.attachment {
             Attachment::Host => (
-                "clone3 into the group, with user, mount, pid, ipc and uts namespaces".to_owned(),
+                format!("clone3 into the group, with {user}mount, pid, ipc and uts namespaces"),
                 "the network is the host's, as asked for; of the rest its PID 1 sees nothing",
             ),
             _ => (
-                "clone3 into the group, with user, mount, pid, network, ipc and uts namespaces"
-                    .to_owned(),
+                format!(
+                    "clone3 into the group, with {user}mount, pid, network, ipc and uts namespaces"
+                ),
                 "its PID 1 sees none of the host's, and the kernel kills all that is in them when it ends",
             ),
         };
@@ -208,24 +245,38 @@ impl fmt::Display for Plan {
                     format!("map users and groups 0 to {} to unused ones of this host", USERS - 1),
                     "the container's root is nobody outside",
                 ),
+                Users::Host => (
+                    "leave users and groups as they are on this host".into(),
+                    "asked for: the container's root is the host's, with fewer capabilities",
+                ),
                 Users::Caller => (
                     "map user and group 0 to the caller".into(),
                     "the container's root may do no more than who started it",
                 ),
             },
             (
-                format!("lay a writable layer in memory over {}", self.image.display()),
+                format!(
+                    "lay a writable layer in memory over {}{}",
+                    self.image.display(),
+                    match self.users {
+                        Users::Range => {
+                            ", or over an ext4 of it where its file system allows no idmapped mounts"
+                        }
+                        Users::Host | Users::Caller => "",
+                    }
+                ),
                 "the image stays as it is, and what is written vanishes with the container",
             ),
         ];
         let inside = self.steps.iter().map(|step| (step.to_string(), step.reason()));
-        let command = (
+        let filter = (
             format!(
                 "put each command behind a filter on system calls: {}",
                 Summary::new(self.capabilities)
             ),
             "what it has no use for is no way into the shared kernel (seccomp(2))",
         );
+        let filter = (!self.openings.calls && !self.openings.privileges).then_some(filter);
         let limits = self
             .ulimits
             .iter()
@@ -237,7 +288,7 @@ impl fmt::Display for Plan {
             )
         });
         let inside = self.network.outside().into_iter().chain(inside);
-        let all = outside.into_iter().chain(inside).chain(limits).chain(profile).chain([command]);
+        let all = outside.into_iter().chain(inside).chain(limits).chain(profile).chain(filter);
         for (number, (what, why)) in (1..).zip(all) {
             writeln!(f, "{number:3}. {what}\n       {why}")?;
         }

@@ -13,10 +13,11 @@ use thiserror::Error;
 
 use super::layers;
 use super::pid1::{self, Legacy};
-use super::plan::{Plan, USERS, Users, Volume};
+use super::plan::{Plan, USERS, Users};
+use super::volumes;
 use crate::failure::{Failure, Step as _};
 use crate::isolate::cgroups::{self, Group};
-use crate::isolate::{self, Attributes, IdentityMap, Process, fork, map_range, provisions};
+use crate::isolate::{IdentityMap, Process, fork, map_range, provisions};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
 
@@ -93,29 +94,27 @@ impl Container {
     fn provide(&self, plan: &Plan, to: &UnixStream, room: &Path) -> Result<(), Error> {
         let mut trees = Vec::new();
         let namespace = match plan.users {
-            Users::Range => Some(self.prepare_range()?),
-            Users::Caller => None,
+            Users::Range => Some(self.map_range()?),
+            Users::Host | Users::Caller => None,
         };
-        if let Some(namespace) = &namespace {
-            trees.push(layers::with_owners(&plan.image, namespace.as_fd(), room)?);
-        }
-        for volume in &plan.volumes {
-            trees.push(tree(volume, namespace.as_ref().map(AsFd::as_fd))?);
+        if plan.users != Users::Caller {
+            separate_mounts()?;
+            let namespace = namespace.as_ref().map(AsFd::as_fd);
+            trees.push(layers::with_owners(&plan.image, namespace, room)?);
+            for volume in &plan.volumes {
+                trees.push(volumes::open(volume, namespace)?);
+            }
         }
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
         Ok(provisions::hand_over(to, &trees).step("hand over what was prepared")?)
     }
 
-    /// Gives the container its users, and this process mounts of its own. Returns the user namespace.
-    fn prepare_range(&self) -> Result<OwnedFd, Failure> {
+    /// Gives the container its users. Returns the user namespace.
+    fn map_range(&self) -> Result<OwnedFd, Failure> {
         let pid = self.process.pid();
         map_range(pid, first_user(pid), USERS).step("map the container's users")?;
         let path = format!("/proc/{pid}/ns/user");
-        let namespace = File::open(path).step("open the container's user namespace")?;
-        unshare(CloneFlags::CLONE_NEWNS).step("get mounts of its own")?;
-        let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
-        mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")?;
-        Ok(namespace.into())
+        Ok(File::open(path).step("open the container's user namespace")?.into())
     }
 
     /// Its first process. The number stays its own until it is waited for.
@@ -148,21 +147,13 @@ impl AsFd for Container {
     }
 }
 
-fn first_user(pid: Pid) -> u32 {
-    (pid.as_raw().unsigned_abs() % RANGES + 1) * USERS
+/// Gives this process mounts of its own.
+fn separate_mounts() -> Result<(), Failure> {
+    unshare(CloneFlags::CLONE_NEWNS).step("get mounts of its own")?;
+    let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")
 }
 
-/// A directory of the host, as the container sees it.
-fn tree(volume: &Volume, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
-    let open = || -> io::Result<OwnedFd> {
-        let tree = isolate::clone_tree(None, &volume.host)?;
-        let attributes =
-            Attributes { read_only: volume.read_only, no_suid: true, no_devices: true };
-        isolate::restrict(&tree, attributes)?;
-        if let Some(namespace) = namespace {
-            isolate::map_owners(&tree, namespace)?;
-        }
-        Ok(tree)
-    };
-    open().step_with(|| format!("open the volume {}", volume.host.display()))
+fn first_user(pid: Pid) -> u32 {
+    (pid.as_raw().unsigned_abs() % RANGES + 1) * USERS
 }

@@ -11,8 +11,8 @@ use crate::workload::Tmpfs;
 /// One step. Paths are the container's, unless they are called the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Step {
-    /// Enters the control groups of version 1, and makes its groups the root of those it sees.
-    EnterGroups,
+    /// Enters the control groups of version 1, and may make its groups the root of those it sees.
+    EnterGroups { shown_as_root: bool },
     /// Waits for what is prepared outside.
     Await,
     /// Takes the ids of user and group 0.
@@ -23,6 +23,8 @@ pub(super) enum Step {
     SeparateMounts,
     /// Lays a writable layer over the image.
     LayImage,
+    /// Opens directories of the host.
+    OpenVolumes,
     /// Makes the layered image the root.
     EnterRoot,
     /// Mounts a file system of the kernel.
@@ -71,6 +73,8 @@ pub(super) enum Step {
     Hide,
     /// Keeps these capabilities and no others.
     Capabilities(Capabilities),
+    /// Filters its system calls, and those of all commands.
+    Filter,
     /// Gives up the gaining of privileges by executing something.
     NoNewPrivileges,
 }
@@ -84,14 +88,18 @@ impl Step {
     /// Why it is taken.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::EnterGroups => {
+            Self::EnterGroups { shown_as_root: true } => {
                 "what it uses is counted and limited; others' groups are out of sight"
             }
+            Self::EnterGroups { shown_as_root: false } => "what it uses is counted and limited",
             Self::Await => "only root of the host may map users and open the host's directories",
-            Self::BecomeRoot => "until then it is a user that the namespace does not know",
+            Self::BecomeRoot => {
+                "it has no other groups, and no user that its namespace does not know"
+            }
             Self::MapCaller => "an unmapped user can make no file",
             Self::SeparateMounts => "no mount made here shows up on the host",
             Self::LayImage => "the image stays as it is, and what is written vanishes",
+            Self::OpenVolumes => "asked for; afterwards no path leads to them",
             Self::EnterRoot => "pivot_root(2): unlike chroot there is nothing to break out to",
             Self::Mount { .. } => "programs expect it (OCI runtime specification, config-linux)",
             Self::Device(_) => {
@@ -129,6 +137,9 @@ impl Step {
                 "docker's default: what programs need, within their namespaces"
             }
             Self::Hide => "nobody can read or change duplex through /proc/1 (CVE-2019-5736)",
+            Self::Filter => {
+                "who may gain privileges cannot filter their own calls: all inherit this (seccomp(2))"
+            }
             Self::NoNewPrivileges => "set-user-id programs gain nothing (PR_SET_NO_NEW_PRIVS)",
         }
     }
@@ -137,14 +148,18 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EnterGroups => {
+            Self::EnterGroups { shown_as_root: true } => {
                 write!(f, "enter the groups of version 1, and a cgroup namespace")
+            }
+            Self::EnterGroups { shown_as_root: false } => {
+                write!(f, "enter the groups of version 1")
             }
             Self::Await => write!(f, "wait for users, image and volumes"),
             Self::BecomeRoot => write!(f, "become user 0 inside"),
             Self::MapCaller => write!(f, "map the caller to user 0 inside"),
             Self::SeparateMounts => write!(f, "make all mounts private"),
             Self::LayImage => write!(f, "lay a writable layer over the image"),
+            Self::OpenVolumes => write!(f, "open the volumes"),
             Self::EnterRoot => write!(f, "make the layered image the root"),
             Self::Mount { kind, at, .. } => write!(f, "mount {kind} at {at}"),
             Self::Device(name) => write!(f, "show the host's /dev/{name}"),
@@ -183,6 +198,7 @@ impl fmt::Display for Step {
             Self::Hide => {
                 write!(f, "make PID 1 undumpable, and forget what duplex was called with")
             }
+            Self::Filter => write!(f, "put all of it behind a filter on system calls"),
             Self::NoNewPrivileges => write!(f, "give up gaining privileges by exec"),
         }
     }

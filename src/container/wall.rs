@@ -12,12 +12,14 @@ use crate::session::guest::BeforeExec;
 pub(super) struct Wall {
     ulimits: Vec<Ulimit>,
     apparmor: bool,
-    filter: Filter,
+    /// If PID 1 does not have one already that all inherit, and one is wanted.
+    filter: Option<Filter>,
 }
 
 impl Wall {
     pub(super) fn new(plan: &Plan) -> Self {
-        let filter = Filter::new(plan.capabilities);
+        let open = plan.openings;
+        let filter = (!open.calls && !open.privileges).then(|| Filter::new(plan.capabilities));
         Self { ulimits: plan.ulimits.clone(), apparmor: plan.apparmor, filter }
     }
 }
@@ -30,6 +32,6 @@ impl BeforeExec for Wall {
 
     /// The filter comes last: it refuses what the steps before need.
     fn last(&self) -> io::Result<()> {
-        Ok(self.filter.install()?)
+        Ok(self.filter.as_ref().map_or(Ok(()), Filter::install)?)
     }
 }

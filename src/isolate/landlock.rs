@@ -70,8 +70,8 @@ impl Landlock {
         .collect()
     }
 
-    /// Gives up what the kernel lets this process give up, for good, with no new privileges. System
-    /// calls only.
+    /// Gives up what the kernel lets this process give up, for good; with no new privileges, unless it has
+    /// CAP_SYS_ADMIN in its user namespace. System calls only.
     ///
     /// # Errors
     /// What opening a tree says (`ELOOP` for a symbolic link), and `E2BIG` beyond 16 walls.
@@ -87,12 +87,13 @@ impl Landlock {
                 allow_beneath(&ruleset, path, attributes.files)?;
             }
         }
-        hardening::no_new_privileges()?;
-        // SAFETY: a plain system call on an open descriptor.
-        Errno::result(unsafe {
-            libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0)
-        })
-        .map(drop)
+        match restrict_self(&ruleset) {
+            Err(Errno::EPERM) => {
+                hardening::no_new_privileges()?;
+                restrict_self(&ruleset)
+            }
+            other => other,
+        }
     }
 
     fn attributes(&self, abi: Abi) -> Attributes {
@@ -107,6 +108,14 @@ impl Landlock {
                 | chosen(self.signals, Abi::SCOPES, SCOPE_SIGNAL),
         }
     }
+}
+
+fn restrict_self(ruleset: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: a plain system call on an open descriptor.
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0)
+    })
+    .map(drop)
 }
 
 fn create_ruleset(attributes: &Attributes) -> Result<OwnedFd, Errno> {

@@ -16,6 +16,7 @@ mod identity;
 mod in_child;
 pub(crate) mod interfaces;
 pub mod landlock;
+mod loop_device;
 pub(crate) mod mounting;
 mod mounts;
 mod namespaces;
@@ -35,6 +36,7 @@ pub(crate) use file_system::FileSystem;
 pub(crate) use fork::{fork, fork_whole};
 pub use identified::Identified;
 pub(crate) use identity::is_master_of_all_files;
+pub(crate) use loop_device::LoopDevice;
 pub use mounts::{
     Attributes, attach, attach_over, bind, clone_tree, detach, follow_only, make_read_only,
     map_owners, restrict, tmpfs, tmpfs_with,

@@ -5,7 +5,7 @@ use crate::guest_images::{DebianKernel, Initramfs, own_program};
 
 /// What the testbed's kernel needs, each after what it depends on. What is built in has no file
 /// and is left out.
-const WANTED: [&str; 25] = [
+const WANTED: [&str; 26] = [
     // The bus of all devices, then the devices: channels, disks, the host's file system.
     "virtio_ring",
     "virtio",
@@ -16,8 +16,9 @@ const WANTED: [&str; 25] = [
     "virtio_blk",
     "fuse",
     "virtiofs",
-    // Writing to memory above a root that is read-only.
+    // Writing to memory above a root that is read-only; disks of images for containers.
     "overlay",
+    "loop",
     // What it is all about. kvm_amd fails on a CPU model without SVM, and nested paging is its
     // default.
     "irqbypass",

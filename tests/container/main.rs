@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attempts;
+mod controls;
 mod ends;
 mod engines;
 mod escapes;
@@ -13,7 +15,9 @@ mod limits;
 mod management;
 mod many;
 mod namespaces;
+mod neighbours;
 mod networks;
 mod root;
+mod security;
 mod streams;
 mod timing;

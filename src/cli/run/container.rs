@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
-use super::{Args, limits, network, security};
+use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
@@ -38,10 +38,11 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         shm_size: args.mounts.shm_size,
         ulimits: args.limits.ulimits_here()?,
         oom_score: args.limits.oom_score_adj,
-        apparmor: security::confinement(&args.security_opt)?,
+        apparmor: args.security.confinement()?,
         network: network::of_container(&args.network, capabilities)?,
+        openings: args.security.openings(),
     };
-    let plan = Plan::new(&wanted);
+    let plan = Plan::new(&wanted)?;
     let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
     let cgroup_parent = args.limits.parent();
     Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
@@ -99,7 +100,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let door = UnixListener::bind(instance.socket())?;
     let (ours, theirs) = UnixStream::pair()?;
     let name = &subject.about.name;
-    let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent)?;
+    let devices = order.plan.devices();
+    let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent, devices)?;
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));

@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use crate::cli::say;
 use crate::instances::Instance;
-use crate::isolate::cgroups::{self, Cgroups, Group, Plan, Purpose};
+use crate::isolate::cgroups::{self, Cgroups, DeviceRule, Group, Plan, Purpose};
 use crate::isolate::rlimits::{Ulimit, UlimitError};
 use crate::workload::{
     Bound, CpuQuota, CpuSet, CpuShares, Cpus, DeviceRate, HugePages, LimitError, Limits,
@@ -176,14 +176,16 @@ impl Drop for OwnGroup {
     }
 }
 
-/// Makes a container's control group, in that of this name.
+/// Makes a container's control group, in that of this name. No devices work in it but `devices`, if that
+/// says any.
 pub(super) fn group(
     instance: &Instance,
     name: &str,
     limits: &Limits,
     parent: &str,
+    devices: Option<&[DeviceRule]>,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = plan(name, limits, parent)?;
+    let plan = plan(name, limits, parent, devices)?;
     instance.remember(plan.group())?;
     Ok(OwnGroup(plan.create()?))
 }
@@ -195,9 +197,9 @@ pub(super) fn group_of_vm(
     limits: &Limits,
     parent: &str,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = match plan(name, limits, parent) {
+    let plan = match plan(name, limits, parent, None) {
         Err(cgroups::Error::NotPermitted(_) | cgroups::Error::NotAvailable(_)) => {
-            plan(name, &beyond_size(limits), parent)?
+            plan(name, &beyond_size(limits), parent, None)?
         }
         other => other?,
     };
@@ -205,9 +207,14 @@ pub(super) fn group_of_vm(
     Ok(OwnGroup(plan.create()?))
 }
 
-fn plan(name: &str, limits: &Limits, parent: &str) -> Result<Plan, cgroups::Error> {
+fn plan(
+    name: &str,
+    limits: &Limits,
+    parent: &str,
+    devices: Option<&[DeviceRule]>,
+) -> Result<Plan, cgroups::Error> {
     let purpose =
-        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices: None };
+        Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices };
     Cgroups::find(parent)?.plan(name, &purpose)
 }
 

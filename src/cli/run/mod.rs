@@ -30,7 +30,7 @@ use self::limits::LimitArgs;
 use self::mounts::MountArgs;
 use self::network::NetworkArgs;
 use self::order::{Order, Subject};
-use self::security::SecurityOption;
+use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
 use crate::image::{self, Lease, StoredImage};
@@ -110,11 +110,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<CapabilityChoice>,
     #[command(flatten)]
+    security: SecurityArgs,
+    #[command(flatten)]
     mounts: MountArgs,
-    /// With --container: put a wall up, or not: apparmor=unconfined or apparmor=duplex-default (the default
-    /// where AppArmor is enabled). Can be given again
-    #[arg(long, value_name = "OPTION")]
-    security_opt: Vec<SecurityOption>,
     /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
     /// further runs of the same image
     #[arg(long, value_name = "FILE")]

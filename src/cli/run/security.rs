@@ -1,19 +1,113 @@
-//! `--security-opt`: which of the walls round a container are to be different.
+//! Options that leave walls of a container out, called as docker calls them.
 
 use std::str::FromStr;
 
+use crate::container::Openings;
 use crate::isolate::apparmor;
 
-/// One of the options.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SecurityOption {
-    /// `apparmor=`: the profile, or none.
+/// The options.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Walls that a container does without")]
+pub(super) struct SecurityArgs {
+    /// seccomp=unconfined: no filter on system calls; systempaths=unconfined: nothing in /proc is masked
+    /// or read-only; no-new-privileges=false: set-user-id programs of the image have their effect;
+    /// apparmor=unconfined: no profile, or apparmor=duplex-default: that one (the default where AppArmor is
+    /// enabled). Can be given again
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<SecurityOption>,
+    /// Whose users it has: with host, the host's, so that its root is the host's; for root only
+    /// [default: its own]
+    #[arg(long, value_name = "host|private")]
+    userns: Option<Whose>,
+    /// Whose control groups it sees: with host, all [default: its own]
+    #[arg(long, value_name = "host|private")]
+    cgroupns: Option<Whose>,
+}
+
+impl SecurityArgs {
+    /// Whether any is given.
+    pub(super) fn is_given(&self) -> bool {
+        !self.security_opt.is_empty() || self.userns.is_some() || self.cgroupns.is_some()
+    }
+
+    /// What is left open. Of options that contradict each other the last one counts.
+    pub(super) fn openings(&self) -> Openings {
+        let mut openings = Openings {
+            users: self.userns == Some(Whose::Host),
+            groups: self.cgroupns == Some(Whose::Host),
+            ..Openings::default()
+        };
+        for option in &self.security_opt {
+            match option {
+                SecurityOption::AllCalls => openings.calls = true,
+                SecurityOption::SystemPaths => openings.paths = true,
+                SecurityOption::NewPrivileges(allowed) => openings.privileges = *allowed,
+                SecurityOption::AppArmor(_) => {}
+            }
+        }
+        openings
+    }
+
+    /// Decides whether commands are confined by AppArmor: where that is enabled, unless said otherwise.
+    /// Loads the profile where it is not loaded yet.
+    ///
+    /// # Errors
+    /// The profile was asked for, and cannot be had.
+    pub(super) fn confinement(&self) -> Result<bool, String> {
+        let asked = self.security_opt.iter().rev().find_map(|option| match option {
+            SecurityOption::AppArmor(asked) => Some(*asked),
+            _ => None,
+        });
+        match (asked, apparmor::is_enabled()) {
+            (Some(Confinement::Unconfined), _) | (None, false) => Ok(false),
+            (Some(Confinement::Profile), false) => Err(
+                "--security-opt apparmor: this host's kernel has no AppArmor enabled: leave it \
+                     away"
+                    .into(),
+            ),
+            (asked, true) => match apparmor::provide() {
+                Ok(()) => Ok(true),
+                Err(error) if asked.is_some() => Err(error.to_string()),
+                Err(error) => {
+                    log::info!("the container is not confined by AppArmor: {error}");
+                    Ok(false)
+                }
+            },
+        }
+    }
+}
+
+/// A namespace's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Host,
+    Private,
+}
+
+impl FromStr for Whose {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "host" => Ok(Self::Host),
+            "private" => Ok(Self::Private),
+            _ => Err("there are host and private".into()),
+        }
+    }
+}
+
+/// One of what `--security-opt` takes; docker has `:` for `=` too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SecurityOption {
     AppArmor(Confinement),
+    AllCalls,
+    SystemPaths,
+    NewPrivileges(bool),
 }
 
 /// What AppArmor confines commands to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Confinement {
+enum Confinement {
     /// The profile of this program.
     Profile,
     /// Nothing.
@@ -24,38 +118,20 @@ impl FromStr for SecurityOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some(("apparmor", "unconfined")) => Ok(Self::AppArmor(Confinement::Unconfined)),
-            Some(("apparmor", apparmor::PROFILE)) => Ok(Self::AppArmor(Confinement::Profile)),
+        let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
+        match (name, value) {
+            ("apparmor", "unconfined") => Ok(Self::AppArmor(Confinement::Unconfined)),
+            ("apparmor", apparmor::PROFILE) => Ok(Self::AppArmor(Confinement::Profile)),
+            ("seccomp", "unconfined") => Ok(Self::AllCalls),
+            ("systempaths", "unconfined") => Ok(Self::SystemPaths),
+            ("no-new-privileges", "" | "true") => Ok(Self::NewPrivileges(false)),
+            ("no-new-privileges", "false") => Ok(Self::NewPrivileges(true)),
             _ => Err(format!(
-                "'{text}' is no option: they are apparmor=unconfined and apparmor={}",
+                "'{text}' is no option: they are seccomp=unconfined, systempaths=unconfined, \
+                 no-new-privileges=true|false, apparmor=unconfined and apparmor={}",
                 apparmor::PROFILE
             )),
         }
-    }
-}
-
-/// Decides whether commands are confined by AppArmor: where that is enabled, unless said otherwise. Loads
-/// the profile where it is not loaded yet.
-///
-/// # Errors
-/// The profile was asked for, and cannot be had.
-pub(super) fn confinement(options: &[SecurityOption]) -> Result<bool, String> {
-    let asked = options.iter().rev().map(|SecurityOption::AppArmor(asked)| *asked).next();
-    match (asked, apparmor::is_enabled()) {
-        (Some(Confinement::Unconfined), _) | (None, false) => Ok(false),
-        (Some(Confinement::Profile), false) => Err(
-            "--security-opt apparmor: this host's kernel has no AppArmor enabled: leave it away"
-                .into(),
-        ),
-        (asked, true) => match apparmor::provide() {
-            Ok(()) => Ok(true),
-            Err(error) if asked.is_some() => Err(error.to_string()),
-            Err(error) => {
-                log::info!("the container is not confined by AppArmor: {error}");
-                Ok(false)
-            }
-        },
     }
 }
 
@@ -64,17 +140,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_dockers() {
+    fn options_are_those_of_docker() {
         let read = |text: &str| text.parse::<SecurityOption>();
-        let unconfined = SecurityOption::AppArmor(Confinement::Unconfined);
-        assert_eq!(read("apparmor=unconfined"), Ok(unconfined.clone()));
-        assert_eq!(
-            read("apparmor=duplex-default"),
-            Ok(SecurityOption::AppArmor(Confinement::Profile))
-        );
-        for text in ["", "apparmor", "apparmor=", "apparmor=docker-default", "label=disable"] {
+        assert_eq!(read("seccomp=unconfined"), Ok(SecurityOption::AllCalls));
+        assert_eq!(read("systempaths=unconfined"), Ok(SecurityOption::SystemPaths));
+        for text in ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"] {
+            assert_eq!(read(text), Ok(SecurityOption::NewPrivileges(false)));
+        }
+        assert_eq!(read("no-new-privileges:false"), Ok(SecurityOption::NewPrivileges(true)));
+        let confined = |to| Ok(SecurityOption::AppArmor(to));
+        assert_eq!(read("apparmor=unconfined"), confined(Confinement::Unconfined));
+        assert_eq!(read("apparmor=duplex-default"), confined(Confinement::Profile));
+        for text in [
+            "",
+            "seccomp",
+            "seccomp=/x.json",
+            "label=disable",
+            "no-new-privileges=no",
+            "apparmor",
+            "apparmor=docker-default",
+        ] {
             assert!(read(text).unwrap_err().contains("is no option"), "{text}");
         }
-        assert_eq!(confinement(&[unconfined]), Ok(false));
+    }
+
+    #[test]
+    fn nothing_is_open_unless_asked_for() {
+        let mut args = SecurityArgs { security_opt: Vec::new(), userns: None, cgroupns: None };
+        assert_eq!(args.openings(), Openings::default());
+        args.security_opt = vec![SecurityOption::AppArmor(Confinement::Unconfined)];
+        assert_eq!(args.confinement(), Ok(false));
+        assert_eq!(args.openings(), Openings::default());
     }
 }

@@ -80,12 +80,13 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
         (
-            !args.security_opt.is_empty(),
-            "--security-opt: it is about the walls round containers: add --container",
-        ),
-        (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
+        ),
+        (
+            args.security.is_given(),
+            "--security-opt, --userns and --cgroupns: a VM has none of these walls, for it shares no \
+             kernel: add --container",
         ),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))

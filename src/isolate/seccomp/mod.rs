@@ -62,6 +62,15 @@ impl Filter {
     /// `EINVAL` from a kernel without filters, `ENOMEM` when there are too many.
     pub fn install(&self) -> Result<(), Errno> {
         hardening::no_new_privileges()?;
+        self.install_for_administrator()
+    }
+
+    /// The same, but new privileges can still be gained: for threads with CAP_SYS_ADMIN in their user
+    /// namespace.
+    ///
+    /// # Errors
+    /// `EACCES` to others, and as above.
+    pub fn install_for_administrator(&self) -> Result<(), Errno> {
         let program = libc::sock_fprog {
             len: u16::try_from(self.program.len()).map_err(|_| Errno::EINVAL)?,
             filter: self.program.as_ptr().cast_mut(),
