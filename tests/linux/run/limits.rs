@@ -71,7 +71,6 @@ fn the_vmm_has_what_it_needs_and_no_more() {
         let peak: u64 = peak.parse().unwrap();
         assert!(peak > 40 << 20 && peak < most, "{peak}");
         process.kill();
-        beside(&format!("until [ ! -e /sys/fs/cgroup/duplex/{name} ]; do {DUPLEX} ps; done"));
     });
 }
 
