@@ -13,6 +13,7 @@ mod pid1;
 mod plan;
 mod start;
 mod step;
+mod users;
 mod volumes;
 mod wall;
 

@@ -10,15 +10,13 @@ use super::kernel_files;
 use super::network::{Attachment, Network};
 use super::openings::Openings;
 use super::step::Step;
+use super::users::USERS;
 use crate::isolate::capabilities::Capabilities;
 use crate::isolate::cgroups::DeviceRule;
 use crate::isolate::rlimits::Ulimit;
 use crate::isolate::seccomp::Summary;
 use crate::isolate::{Namespaces, apparmor, is_master_of_all_files};
 use crate::workload::Tmpfs;
-
-/// How many users and groups a container has, where root starts it.
-pub(super) const USERS: u32 = 1 << 16;
 
 /// What a container is to be.
 #[derive(Clone, Debug)]

@@ -13,17 +13,14 @@ use thiserror::Error;
 
 use super::layers;
 use super::pid1::{self, Legacy};
-use super::plan::{Plan, USERS, Users};
+use super::plan::{Plan, Users};
+use super::users::{USERS, UserRange};
 use super::volumes;
 use crate::failure::{Failure, Step as _};
 use crate::isolate::cgroups::{self, Group};
 use crate::isolate::{IdentityMap, Process, fork, map_range, provisions};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
-
-/// The users of containers begin above those of this host: 65,536 each, chosen by a number that no two
-/// processes have at a time.
-const RANGES: u32 = 60_000;
 
 /// Why there is no container.
 #[derive(Debug, Error)]
@@ -52,6 +49,8 @@ pub(crate) struct Times<'a> {
 #[derive(Debug)]
 pub(crate) struct Container {
     process: Process,
+    /// Its users, where they are nobody else's.
+    users: Option<UserRange>,
 }
 
 impl Container {
@@ -85,13 +84,13 @@ impl Container {
         }
         .map_err(Error::Namespaces)?;
         times.outside.reached(Phase::Cloned);
-        let container = Container { process };
+        let mut container = Container { process, users: None };
         container.provide(plan, &ours, room)?;
         times.outside.reached(Phase::Provided);
         Ok(container)
     }
 
-    fn provide(&self, plan: &Plan, to: &UnixStream, room: &Path) -> Result<(), Error> {
+    fn provide(&mut self, plan: &Plan, to: &UnixStream, room: &Path) -> Result<(), Error> {
         let mut trees = Vec::new();
         let namespace = match plan.users {
             Users::Range => Some(self.map_range()?),
@@ -110,9 +109,11 @@ impl Container {
     }
 
     /// Gives the container its users. Returns the user namespace.
-    fn map_range(&self) -> Result<OwnedFd, Failure> {
+    fn map_range(&mut self) -> Result<OwnedFd, Failure> {
         let pid = self.process.pid();
-        map_range(pid, first_user(pid), USERS).step("map the container's users")?;
+        let range = UserRange::claim(pid.as_raw().unsigned_abs()).step("find unused users")?;
+        map_range(pid, range.first(), USERS).step("map the container's users")?;
+        self.users = Some(range);
         let path = format!("/proc/{pid}/ns/user");
         Ok(File::open(path).step("open the container's user namespace")?.into())
     }
@@ -152,8 +153,4 @@ fn separate_mounts() -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWNS).step("get mounts of its own")?;
     let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")
-}
-
-fn first_user(pid: Pid) -> u32 {
-    (pid.as_raw().unsigned_abs() % RANGES + 1) * USERS
 }
