@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::prctl::set_pdeathsig;
@@ -129,4 +129,11 @@ pub(crate) fn start_until_ready(mut command: Command) -> Process {
     let mut process = Process::start(command.stdout(Stdio::piped()));
     assert_eq!(process.stdout.wait_for("\n"), "ready\n");
     process
+}
+
+/// The testbed's disk, for one test of a program at a time.
+pub(crate) fn disk() -> MutexGuard<'static, ()> {
+    static DISK: Mutex<()> = Mutex::new(());
+    // One that failed has left it as the others find it anyway.
+    DISK.lock().unwrap_or_else(PoisonError::into_inner)
 }

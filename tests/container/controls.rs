@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::attempts::{ATTEMPTS, Attempt, Control, ON_TERMINAL};
 use super::escapes::image_with_attempts;
-use crate::common::testbed::in_testbed;
+use crate::common::testbed::{disk, in_testbed};
 use crate::common::{has_testbed, process, say, soak, text};
 
 /// Shell functions: `start_target COMMAND…` starts what makes what attempts are after, and puts what it
@@ -102,6 +102,7 @@ fn without_its_wall_every_attempt_gets_out() {
         return;
     }
     let (_directory, image) = image_with_attempts();
+    let _disk = disk();
     let output = process::output(&mut in_testbed(&script(text(&image))));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let of = |name: &str, how: &str| {

@@ -233,10 +233,11 @@ fn all_of_this_with_version_2_in_the_testbed() {
     // Images and volumes want a file system whose owners can be mapped, and limits a disk: the testbed's.
     let (place, this) = (env!("CARGO_TARGET_TMPDIR"), std::env::current_exe().unwrap());
     let script = format!(
-        "mkfs.ext4 -q /dev/vda && mkdir -p {place} && mount /dev/vda {place} && \
+        "mkfs.ext4 -q -F /dev/vda && mkdir -p {place} && mount /dev/vda {place} && \
          exec env XDG_RUNTIME_DIR= {} --test-threads 1 --nocapture limits::",
         text(&this)
     );
+    let _disk = testbed::disk();
     let output = process::output(&mut testbed::in_testbed(&script));
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);

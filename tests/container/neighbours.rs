@@ -28,14 +28,16 @@ const ATTEMPTS: [&str; 12] = [
 fn script(image: &str, half: &str) -> String {
     let mut script = format!("ROOT={image}\n{FUNCTIONS}");
     let run = format!("$duplex run {half}");
-    writeln!(script, "start_target {run} -i --name victim$$ $ROOT /bin/escape target /tmp/target")
+    // Those of the other half are in the same testbed.
+    let victim = format!("victim{half}");
+    writeln!(script, "start_target {run} -i --name {victim} $ROOT /bin/escape target /tmp/target")
         .unwrap();
     for name in ATTEMPTS {
         let attempt = format!("/bin/escape {name}");
         writeln!(script, "attempt {name} with timeout 60 {run} $facts $ROOT {attempt}").unwrap();
         writeln!(
             script,
-            "attempt {name} without timeout 60 $duplex exec $facts victim$$ {attempt}"
+            "attempt {name} without timeout 60 $duplex exec $facts {victim} {attempt}"
         )
         .unwrap();
     }
