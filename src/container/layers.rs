@@ -9,6 +9,7 @@ use std::path::Path;
 
 use nix::mount::MsFlags;
 
+use super::plan::Plan;
 use crate::failure::{Failure, Step as _};
 use crate::guest_images::Cache;
 use crate::image;
@@ -19,15 +20,19 @@ use crate::isolate::{self, Attributes, FileSystem, LoopDevice};
 const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NODEV;
 const READ_ONLY: u64 = ATTRIBUTES | libc::MOUNT_ATTR_RDONLY;
 
-/// Lays a writable layer over `image`, in this mount namespace, which is the caller's own; the owners of
-/// files are shown as users of `namespace`, if there is one. Returns the mount, which is attached nowhere. `room` is an
-/// empty directory, and is empty again afterwards.
+/// Lays a writable layer over the plan's image, in this mount namespace, which is the caller's own; the
+/// owners of files are shown as users of `namespace`, if there is one. Returns the mount, which is attached
+/// nowhere. `room` is an empty directory, and is empty again afterwards.
 pub(super) fn with_owners(
-    image: &Path,
+    plan: &Plan,
     namespace: Option<BorrowedFd<'_>>,
     room: &Path,
 ) -> Result<OwnedFd, Failure> {
-    let tree = read_only(image, namespace)?;
+    let tree = match plan.disk() {
+        Some(disk) => mounted(disk, namespace)
+            .step_with(|| format!("mount {} by a loop device", disk.display()))?,
+        None => read_only(&plan.image, namespace)?,
+    };
     let directory = furnish(room)?;
     isolate::attach(&tree, &room.join("image")).step("put the image in place")?;
     let lower = format!("/proc/self/fd/{}/image", directory.as_raw_fd());
@@ -64,14 +69,7 @@ fn read_only(image: &Path, namespace: Option<BorrowedFd<'_>>) -> Result<OwnedFd,
 fn disk_of(image: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let mount = || -> io::Result<OwnedFd> {
         let cache = Cache::open().map_err(io::Error::other)?;
-        let disk = File::open(image::disk(&cache, image).map_err(io::Error::other)?)?;
-        let device = LoopDevice::read_only(&disk)?;
-        let tree = FileSystem::of(c"ext4")?
-            .set(c"source", &device.path().to_string_lossy())?
-            .set_flag(c"ro")?
-            .mount(READ_ONLY)?;
-        isolate::map_owners(&tree, namespace)?;
-        Ok(tree)
+        mounted(&image::disk(&cache, image).map_err(io::Error::other)?, Some(namespace))
     };
     mount().step_with(|| {
         format!(
@@ -81,6 +79,18 @@ fn disk_of(image: &Path, namespace: BorrowedFd<'_>) -> Result<OwnedFd, Failure> 
             image.display()
         )
     })
+}
+
+fn mounted(disk: &Path, namespace: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    let device = LoopDevice::read_only(&File::open(disk)?)?;
+    let tree = FileSystem::of(c"ext4")?
+        .set(c"source", &device.path().to_string_lossy())?
+        .set_flag(c"ro")?
+        .mount(READ_ONLY)?;
+    if let Some(namespace) = namespace {
+        isolate::map_owners(&tree, namespace)?;
+    }
+    Ok(tree)
 }
 
 /// The same for an ordinary user in a user namespace: all files are theirs. The mount goes with the

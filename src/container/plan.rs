@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) network: Network,
     /// Walls that it does without.
     pub(crate) openings: Openings,
+    /// The disk of the image, where that is to be its root instead of the directory.
+    pub(crate) disk: Option<PathBuf>,
 }
 
 /// A directory of the host in a container.
@@ -83,6 +85,7 @@ pub(crate) struct Plan {
     pub(super) apparmor: bool,
     /// Walls that it does without.
     pub(super) openings: Openings,
+    disk: Option<PathBuf>,
     network: Network,
 }
 
@@ -111,8 +114,14 @@ impl Plan {
             ulimits: wanted.ulimits.clone(),
             apparmor: wanted.apparmor,
             openings: wanted.openings,
+            disk: wanted.disk.clone(),
             network: wanted.network.clone(),
         })
+    }
+
+    /// The disk of the image, where that is its root instead of the directory.
+    pub(crate) fn disk(&self) -> Option<&Path> {
+        self.disk.as_deref()
     }
 
     /// Where its packets go.

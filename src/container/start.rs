@@ -99,7 +99,7 @@ impl Container {
         if plan.users != Users::Caller {
             separate_mounts()?;
             let namespace = namespace.as_ref().map(AsFd::as_fd);
-            trees.push(layers::with_owners(&plan.image, namespace, room)?);
+            trees.push(layers::with_owners(plan, namespace, room)?);
             for volume in &plan.volumes {
                 trees.push(volumes::open(volume, namespace)?);
             }

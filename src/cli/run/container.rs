@@ -13,6 +13,8 @@ use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
 use crate::container::{Container, Plan, Times, Volume, Wanted};
+use crate::guest_images::Cache;
+use crate::image;
 use crate::init::Start;
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
@@ -25,8 +27,9 @@ const STARVED: &str =
     "the container ran out of memory, and the kernel killed in it: give it more with --memory";
 
 /// Decides everything. What a container cannot have is refused.
-pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
+pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
+    subject.about.testbed = args.count_instructions;
     let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
     let wanted = Wanted {
         image: subject.image.clone(),
@@ -41,9 +44,16 @@ pub(super) fn decide(args: &Args, subject: Subject) -> Result<ContainerOrder, Bo
         apparmor: args.security.confinement()?,
         network: network::of_container(&args.network, capabilities)?,
         openings: args.security.openings(),
+        // The testbed sees this host's files by a file system that cannot show them with other owners.
+        disk: match args.count_instructions {
+            true => Some(image::disk(&Cache::open()?, &subject.image)?),
+            false => None,
+        },
     };
     let plan = Plan::new(&wanted)?;
-    let timing = args.timing.then_some(Timing { unit: Unit::Milliseconds, json: args.json });
+    let unit = if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds };
+    let measured = args.timing || args.count_instructions;
+    let timing = measured.then_some(Timing { unit, json: args.json });
     let cgroup_parent = args.limits.parent();
     Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
 }
@@ -55,8 +65,8 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--keep: a container's changes cannot be kept: mount a directory with -v",
         ),
         (
-            args.count_instructions,
-            "--count-instructions: it tells about a VM's start; --timing has a container's",
+            args.count_instructions && !args.network.nets.is_empty(),
+            "--count-instructions: it counts in the testbed, which has no network: leave --net away",
         ),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];

@@ -1,5 +1,5 @@
-//! Runs a guest in the testbed: the same order, carried out on an emulated machine that has hardware
-//! virtualization.
+//! Runs a command in the testbed: the same order, carried out on an emulated machine that has hardware
+//! virtualization, and a clock that counts instructions.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -23,41 +23,43 @@ pub(in crate::cli) fn session_among_guests(command: Vec<OsString>) -> Result<Ses
     Ok(session)
 }
 
-/// Runs the guest; returns its command's exit status.
-pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
-    if order.subject.detached && !testbed::stays()? {
+/// Carries it out there; returns its command's exit status.
+pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
+    let subject = order.subject();
+    if subject.detached && !testbed::stays()? {
         return Err(
             "-d: a guest in the testbed ends with the testbed, and none is there to stay: \
                     start one with `duplex testbed start`"
                 .into(),
         );
     }
-    let instance = Instance::claim(&order.subject.about)?;
-    let mut there = order.clone();
-    there.subject.about.testbed = false;
-    // It is, here.
-    there.subject.leased = None;
+    let instance = Instance::claim(&subject.about)?;
     let path = instance.file("order");
-    std::fs::write(&path, serde_json::to_vec(&Order::Vm(Box::new(there)))?)?;
+    std::fs::write(&path, serde_json::to_vec(&there(order))?)?;
     let command = [testbed::PROGRAM.into(), OsString::from("run-order"), path.clone().into()];
     let mut session = session_among_guests(command.into())?;
-    session.reads_input = order.subject.input;
-    session.inputs =
-        vec![path, order.kernel.clone(), order.init.path().to_owned(), order.disk.clone()];
-    session.writable.extend(order.layer.clone());
-    for volume in &order.volumes {
-        let named = if volume.read_only { &mut session.inputs } else { &mut session.writable };
-        named.push(volume.host.clone());
-    }
+    session.reads_input = subject.input;
+    session.inputs.push(path);
     // Open, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
-    let _locked = order.layer.as_deref().map(|path| Backing::open(path, false)).transpose()?;
-    if order.unit == Unit::Instructions {
+    let mut _locked = None;
+    let json = match order {
+        Order::Vm(order) => {
+            name_files(order, &mut session);
+            _locked = order.layer.as_deref().map(|path| Backing::open(path, false)).transpose()?;
+            order.json
+        }
+        Order::Container(order) => {
+            session.inputs.extend(order.plan.disk().map(ToOwned::to_owned));
+            order.timing.is_some_and(|timing| timing.json)
+        }
+    };
+    if order.unit() == Unit::Instructions {
         session.machine = Machine::counting();
     }
     match testbed::run(&session) {
         Ok(outcome) => {
             if let Some(counts) = outcome.counts {
-                timing::print_counts(&counts, order.json)?;
+                timing::print_counts(&counts, json)?;
             }
             instance.conclude(&Ended::now(outcome.status, None, None))?;
             Ok(outcome.status.into())
@@ -66,5 +68,25 @@ pub(super) fn run(order: &VmOrder) -> Result<ExitCode, Box<dyn Error>> {
             say(&error);
             Ok(error.exit_status().into())
         }
+    }
+}
+
+/// The order as it is there, where it is to be carried out.
+fn there(order: &Order) -> Order {
+    let mut there = order.clone();
+    let subject = there.subject_mut();
+    subject.about.testbed = false;
+    // It is, here.
+    subject.leased = None;
+    there
+}
+
+fn name_files(order: &VmOrder, session: &mut Session) {
+    let files = [&order.kernel, order.init.path(), &order.disk].map(|path| path.to_path_buf());
+    session.inputs.extend(files);
+    session.writable.extend(order.layer.clone());
+    for volume in &order.volumes {
+        let named = if volume.read_only { &mut session.inputs } else { &mut session.writable };
+        named.push(volume.host.clone());
     }
 }

@@ -194,8 +194,8 @@ fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Erro
         log::warn!("what others have left on networks stays for now: {error}");
     }
     match order {
+        order if order.subject().about.testbed => in_testbed::run(order),
         Order::Container(order) => container::run(order, &recorder),
-        Order::Vm(order) if order.subject.about.testbed => in_testbed::run(order),
         Order::Vm(order) => here::run(order, recorder),
     }
 }

@@ -32,6 +32,26 @@ impl Order {
     }
 }
 
+impl Order {
+    /// What it is about, to be changed.
+    pub(super) fn subject_mut(&mut self) -> &mut Subject {
+        match self {
+            Order::Vm(order) => &mut order.subject,
+            Order::Container(order) => &mut order.subject,
+        }
+    }
+
+    /// What its time is measured in.
+    pub(super) fn unit(&self) -> Unit {
+        match self {
+            Order::Vm(order) => order.unit,
+            Order::Container(order) => {
+                order.timing.map_or(Unit::Milliseconds, |timing| timing.unit)
+            }
+        }
+    }
+}
+
 /// What is the same in both halves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Subject {
