@@ -1,14 +1,14 @@
 //! The deterministic stopwatch: instruction counts that hardly vary.
-#![allow(clippy::unwrap_used, missing_docs, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, missing_docs, clippy::panic, reason = "tests fail by panicking")]
 
 mod common;
 
 use std::fs;
 use std::process::Command;
 
-use common::has_testbed;
 use common::process::{output, status};
 use common::testbed::{duplex, state_directory};
+use common::{has_testbed, image};
 use serde_json::Value;
 
 struct Counting(std::path::PathBuf);
@@ -83,4 +83,24 @@ fn counts_are_the_same_on_every_run() {
     // The exit status passes through here too.
     let status = output(&mut machine.command(&["--", "sh", "-c", "exit 9"])).status;
     assert_eq!(status.code(), Some(9));
+
+    // A container's start: what duplex says of each step, and what is seen from outside.
+    let mut run = duplex(&machine.0);
+    run.args(["run", "--container", "--count-instructions", "--json"]);
+    run.arg(image::busybox()).args(["echo", "hello"]);
+    let said = output(&mut run);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "hello\n");
+    let stderr = String::from_utf8_lossy(&said.stderr);
+    let json: Vec<Value> =
+        stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [own, seen] = &json[..] else { panic!("{stderr}") };
+    let at = |phase: &str| {
+        let phases = own["phases"].as_array().unwrap();
+        phases.iter().find(|found| found["phase"] == phase).unwrap()["ns"].as_u64().unwrap()
+    };
+    assert!(own["steps"].as_array().unwrap().len() > 20, "{own}");
+    assert!(at("claimed") < at("cloned") && at("cloned") < at("command_started"), "{own}");
+    let first_line = seen["first_line"].as_u64().unwrap();
+    assert!(at("command_started") < first_line, "{own} {seen}");
+    assert!((5_000_000..60_000_000).contains(&first_line), "{seen}");
 }
