@@ -55,7 +55,8 @@ pub(crate) struct Container {
 
 impl Container {
     /// Starts it in `group`. The session in it is at the other end of `channel`; further ones are asked
-    /// for at `door`. `room` is an empty directory. Times are recorded by `times`. To be called while this process has a single thread.
+    /// for at `door`. `room` is an empty directory. Times are recorded by `times`. To be called while
+    /// this process has a single thread.
     ///
     /// # Errors
     /// The kernel's, with the step.

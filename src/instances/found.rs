@@ -160,8 +160,8 @@ impl Found {
         }
     }
 
-    /// The VMM is stopped by a signal. Its group has a thread of the kernel in it (kvm-nx-lpage-recovery, before
-    /// Linux 6.13), which the freezer of version 2 waits for in vain.
+    /// The VMM is stopped by a signal. Its group has a thread of the kernel in it
+    /// (kvm-nx-lpage-recovery, before Linux 6.13), which the freezer of version 2 waits for in vain.
     fn stop_vmm(&self, vmm: Identified) -> Result<(), Error> {
         self.send(vmm, Signal::SIGSTOP)?;
         let deadline = Instant::now() + PATIENCE;

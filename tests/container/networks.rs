@@ -9,8 +9,9 @@ use crate::common::containers::{command, end_of, has_containers, runtime_directo
 use crate::common::process::Process;
 use crate::common::{DUPLEX, find_program, image, say, soak, text};
 
-/// What every script begins with. Its shell is PID 1: nothing that it has started outlives it. `serve NAME OPTIONS…` starts a container that answers on port 80, and
-/// returns when it does; `get URL` says what is there, or "nothing".
+/// What every script begins with. Its shell is PID 1: nothing that it has started outlives it. `serve
+/// NAME OPTIONS…` starts a container that answers on port 80, and returns when it does; `get URL` says
+/// what is there, or "nothing".
 const PRELUDE: &str = r#"
     mount -t tmpfs none /run
     ip link set lo up

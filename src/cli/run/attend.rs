@@ -21,8 +21,8 @@ pub(super) struct Attended {
     pub(super) killed: u64,
 }
 
-/// Has the command started at the other end of `channel`, and passes data and signals to and fro until it ends,
-/// or `machine` becomes readable: what it runs in has ended.
+/// Has the command started at the other end of `channel`, and passes data and signals to and fro until
+/// it ends, or `machine` becomes readable: what it runs in has ended.
 pub(super) fn attend(
     subject: &Subject,
     mut start: Start,

@@ -108,7 +108,8 @@ impl LimitArgs {
         Ok(self.ulimit.clone())
     }
 
-    /// What a VM is to be, so that it cannot use more. `helpers` is how many programs of this host serve it.
+    /// What a VM is to be, so that it cannot use more. `helpers` is how many programs of this host
+    /// serve it.
     pub(super) fn of_vm(&self, helpers: usize) -> Result<VmLimits, Box<dyn Error>> {
         if !self.hugetlb_limit.is_empty() {
             return Err(
@@ -146,8 +147,8 @@ pub(super) struct VmLimits {
     pub(super) tasks: Option<u64>,
 }
 
-/// What a VM's control group must hold beside the guest's memory, in bytes: see "What a VM takes besides" in
-/// docs/container.md.
+/// What a VM's control group must hold beside the guest's memory, in bytes: see "What a VM takes
+/// besides" in docs/container.md.
 fn overhead(memory: MemorySize, helpers: usize) -> u64 {
     const VMM: u64 = 32 << 20;
     const HELPER: u64 = 64 << 20;

@@ -84,9 +84,9 @@ pub(super) struct Told {
 }
 
 impl Vmm {
-    /// Starts it in `group`, with these networks. The session in the guest is at the other end of `session`; further ones are
-    /// asked for at `front`. To be called while this process has a single thread, with all signals
-    /// blocked that are not meant for the VMM's.
+    /// Starts it in `group`, with these networks. The session in the guest is at the other end of
+    /// `session`; further ones are asked for at `front`. To be called while this process has a single
+    /// thread, with all signals blocked that are not meant for the VMM's.
     ///
     /// # Errors
     /// The group's, or the kernel refuses another process.

@@ -1,5 +1,5 @@
-//! Limits of VMs, each met by a guest that tries to pass it: on the VMM's control group, of version 2, in the
-//! testbed.
+//! Limits of VMs, each met by a guest that tries to pass it: on the VMM's control group, of version 2,
+//! in the testbed.
 
 use std::process::Stdio;
 
