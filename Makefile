@@ -19,13 +19,13 @@ demo: packages build ## Boot Linux and show what it sees (fetches Debian's kerne
 	$(DUPLEX) boot --cpus 2
 
 test: packages guest-images ## Test everything (builds the tuned kernel once, 4 to 9 minutes)
-	@.ci/install umoci skopeo
+	@.ci/install umoci skopeo podman crun
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
-	@.ci/install mmdebstrap buildah podman
+	@.ci/install mmdebstrap umoci skopeo buildah podman crun
 	cargo build --examples
-	DUPLEX_SOAK=1 cargo test --test image --test linux --test leftovers \
+	DUPLEX_SOAK=1 cargo test --test container --test image --test linux --test leftovers \
 		--test testbed_lifetime -- --nocapture
 
 fuzz: $(FUZZED:%=fuzz-%) ## Fuzz the loader and what guests drive, for SECONDS each (default 1200)
