@@ -14,7 +14,7 @@
 //! A lock ends with the process that holds it, however that ends, and unlike a process id it never
 //! comes to mean another process. A place whose lock is free and says nothing is a leftover.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -169,29 +169,18 @@ impl StateDirectory {
         self.sweep_where(|left| Ok(!left.is_instance))
     }
 
-    /// Removes it where `clear` says so.
+    /// Removes it where `clear` says so. One that cannot be removed does not keep others from it, or
+    /// anybody from going on.
     fn sweep_where(&self, clear: impl Fn(&Leftover<'_>) -> io::Result<bool>) -> Result<(), Error> {
         let _guard = self.lock()?;
-        let sweep = || -> io::Result<()> {
-            for entry in fs::read_dir(&self.path)? {
-                let entry = entry?;
-                if !entry.file_type()?.is_dir() {
-                    continue;
-                }
-                let path = entry.path();
-                let lock = match lock_at(&path.join(LOCK))? {
-                    Lock::Held => continue,
-                    Lock::Free(lock) => Some(lock),
-                    Lock::Missing => None,
-                };
-                let is_instance = entry.file_name().as_bytes().starts_with(INSTANCE.as_bytes());
-                if clear(&Leftover { path: &path, lock, is_instance })? {
-                    remove(&path)?;
-                }
+        let entries = fs::read_dir(&self.path).map_err(|error| self.failed(&error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| self.failed(&error))?;
+            if let Err(error) = sweep_entry(&entry, &clear) {
+                log::warn!("{} is left as it is: {error}", entry.path().display());
             }
-            Ok(())
-        };
-        sweep().map_err(|error| self.failed(&error))
+        }
+        Ok(())
     }
 
     /// Removes the place of one that has ended, and was to be kept. False when it is gone already, or
@@ -283,6 +272,26 @@ impl Place {
         // What can't be removed now, the next command's sweep finds.
         let _ = remove(&self.path);
     }
+}
+
+fn sweep_entry(
+    entry: &DirEntry,
+    clear: &impl Fn(&Leftover<'_>) -> io::Result<bool>,
+) -> io::Result<()> {
+    let path = entry.path();
+    if !entry.file_type()?.is_dir() {
+        return Ok(());
+    }
+    let lock = match lock_at(&path.join(LOCK))? {
+        Lock::Held => return Ok(()),
+        Lock::Free(lock) => Some(lock),
+        Lock::Missing => None,
+    };
+    let is_instance = entry.file_name().as_bytes().starts_with(INSTANCE.as_bytes());
+    if clear(&Leftover { path: &path, lock, is_instance })? {
+        remove(&path)?;
+    }
+    Ok(())
 }
 
 /// Removes a place.

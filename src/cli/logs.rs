@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -21,8 +21,8 @@ Examples:
   duplex logs web
   duplex logs --follow --tail 10 web
 
-The last 4 to 8 MiB are kept, until `duplex rm`. Of an instance that was started without --detach
-there is no log: its output went to whoever started it.")]
+The last 4 to 8 MiB are kept, until `duplex rm`. What is started without --detach has no log, for its
+output goes to whoever starts it; with --rm nobody could read it afterwards.")]
 pub(super) struct Args {
     /// Stay, and print what it writes, until it ends
     #[arg(long, short)]
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let found = instances::find(&args.name)?;
     if !found.about.remains {
         return Err(format!(
-            "{} has no log: its output went to whoever started it; start it with --detach",
+            "{} has no log: only what is started with --detach, and without --rm, has one",
             args.name
         )
         .into());
@@ -51,12 +51,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     if found.about.testbed {
         return Ok(in_testbed(&found, to_arguments(args))?.into());
     }
-    // The process first: once that has ended there is nothing more to come.
-    let process = if args.follow { found.process().ok() } else { None };
     let Some(mut log) = found.log()? else { return Ok(ExitCode::SUCCESS) };
     print_old(args, &mut log)?;
-    if let Some(process) = process {
-        follow(args, &found, &mut log, &process)?;
+    if args.follow {
+        follow(args, &found, &mut log)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -106,21 +104,18 @@ fn print(args: &Args, record: &Record) -> io::Result<()> {
     out.flush()
 }
 
-fn follow(
-    args: &Args,
-    found: &Found,
-    log: &mut LogReader,
-    process: &OwnedFd,
-) -> Result<(), Box<dyn Error>> {
+fn follow(args: &Args, found: &Found, log: &mut LogReader) -> Result<(), Box<dyn Error>> {
     let changes = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
     let flags = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE;
     changes.add_watch(&found.directory(), flags)?;
+    let (end, writer) = io::pipe()?;
+    found.when_ended(move || drop(writer))?;
     loop {
         // What came before there was a watch, too.
         print_new(args, log)?;
         let mut poll = Poll::new();
         poll.add_fd(false, changes.as_fd(), true, false);
-        poll.add(true, process, true, false);
+        poll.add(true, &end, true, false);
         let has_ended = poll.wait(None)?.iter().any(|(has_ended, _)| *has_ended);
         if has_ended {
             return Ok(print_new(args, log)?);

@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             Half::Vm => "vm",
             Half::Container => "container",
         };
-        let image = about.image.display().to_string();
+        let image = harmless(&about.image.display().to_string());
         table.add_row([about.name, half.into(), image, command, status]);
     }
     writeln!(out, "{table}")?;
@@ -106,7 +106,11 @@ fn shortened(command: &str) -> String {
     if short.len() < command.len() {
         short.push('…');
     }
-    short.replace(|c: char| c.is_control(), "?")
+    harmless(&short)
+}
+
+fn harmless(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), "?")
 }
 
 /// A time that matters less the longer it is.

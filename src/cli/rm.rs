@@ -34,8 +34,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     over(&args.names, |name| {
         let found = match instances::find(name) {
             Err(instances::Error::None(_)) if args.force => return Ok(true),
-            other => other?,
+            Err(error @ instances::Error::None(_)) => return Err(error.into()),
+            // What cannot be read can be removed.
+            Err(_) => {
+                instances::remove(name)?;
+                None
+            }
+            Ok(found) => Some(found),
         };
+        let Some(found) = found else { return told(args, name) };
         if args.force {
             end(&found, Duration::ZERO)?;
         }
@@ -47,9 +54,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         if found.about.testbed && found.about.remains && testbed::stays()? {
             in_testbed(&found, ["rm", "--force", "--quiet", name].map(Into::into))?;
         }
-        if !args.quiet {
-            writeln!(std::io::stdout(), "{name}")?;
-        }
-        Ok(true)
+        told(args, name)
     })
+}
+
+fn told(args: &Args, name: &str) -> Result<bool, Box<dyn Error>> {
+    if !args.quiet {
+        writeln!(std::io::stdout(), "{name}")?;
+    }
+    Ok(true)
 }

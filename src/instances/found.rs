@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
@@ -13,13 +13,13 @@ use nix::unistd::Pid;
 
 use super::about::{About, Ended, Half, Status};
 use super::log::LogReader;
-use super::{ABOUT, Entry, Error, OUTSIDE, SOCKET, VMM, ended, group, through};
+use super::{ABOUT, Entry, Error, OUTSIDE, SOCKET, ended, group, through};
 use crate::isolate::cgroups::{Group, Usage};
 use crate::isolate::{Identified, send_signal};
 use crate::session::poll::Poll;
 use crate::state::{INSTANCE, StateDirectory};
 
-/// How long a VMM has to stop, and how long to wait before looking again.
+/// How long what a killed process has started may take to end, and how long to wait before looking again.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -67,7 +67,8 @@ impl Found {
             }
             Err(fs::TryLockError::Error(error)) => Err(self.unreachable(error)),
             Err(fs::TryLockError::WouldBlock) => {
-                Ok(if self.is_paused() { Status::Paused } else { Status::Running })
+                let is_paused = self.group.as_ref().is_some_and(Group::is_frozen);
+                Ok(if is_paused { Status::Paused } else { Status::Running })
             }
         }
     }
@@ -86,7 +87,7 @@ impl Found {
         Ok(self.group.as_ref().map(Group::usage).unwrap_or_default())
     }
 
-    /// The process that runs it.
+    /// The number of the process that runs it.
     ///
     /// # Errors
     /// It has ended.
@@ -136,66 +137,27 @@ impl Found {
         connect().map_err(|error| self.unreachable(error))
     }
 
-    /// Stops all its processes, or the VMM, and waits until they have stopped.
+    /// Stops all its processes, or its VMM.
     ///
     /// # Errors
-    /// It has ended, or is a container without a control group.
+    /// It has ended, or has no control group.
     pub fn pause(&self) -> Result<(), Error> {
         self.running()?;
-        match self.vmm()? {
-            Some(vmm) => self.stop_vmm(vmm),
-            None => Ok(self.freezer()?.freeze()?),
+        let group = self.freezer()?;
+        match self.about.half {
+            Half::Container => group.freeze()?,
+            Half::Vm => group.freeze_programs()?,
         }
+        Ok(())
     }
 
     /// Lets it go on.
     ///
     /// # Errors
-    /// It has ended, or is a container without a control group.
+    /// It has ended, or has no control group.
     pub fn resume(&self) -> Result<(), Error> {
         self.running()?;
-        match self.vmm()? {
-            Some(vmm) => self.send(vmm, Signal::SIGCONT),
-            None => Ok(self.freezer()?.thaw()?),
-        }
-    }
-
-    /// The VMM is stopped by a signal. Its group has a thread of the kernel in it
-    /// (kvm-nx-lpage-recovery, before Linux 6.13), which the freezer of version 2 waits for in vain.
-    fn stop_vmm(&self, vmm: Identified) -> Result<(), Error> {
-        self.send(vmm, Signal::SIGSTOP)?;
-        let deadline = Instant::now() + PATIENCE;
-        while !vmm.is_stopped() {
-            if Instant::now() >= deadline {
-                self.send(vmm, Signal::SIGCONT)?;
-                return Err(Error::Stuck(self.about.name.clone(), PATIENCE.as_secs()));
-            }
-            // Only its parent would be told.
-            thread::sleep(PAUSE);
-        }
-        Ok(())
-    }
-
-    fn is_paused(&self) -> bool {
-        match self.vmm() {
-            Ok(Some(vmm)) => vmm.is_stopped(),
-            _ => self.group.as_ref().is_some_and(Group::is_frozen),
-        }
-    }
-
-    /// The process of its VMM, if it has one by now.
-    fn vmm(&self) -> Result<Option<Identified>, Error> {
-        let bytes = match fs::read(through(&self.directory, VMM)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(|error| self.unreachable(error))?,
-        };
-        // Cut short: it is just being started.
-        Ok(serde_json::from_slice(&bytes).ok())
-    }
-
-    fn send(&self, process: Identified, signal: Signal) -> Result<(), Error> {
-        let send = || send_signal(process.open()?.as_fd(), signal);
-        send().map_err(|error| self.unreachable(error))
+        Ok(self.freezer()?.thaw()?)
     }
 
     fn freezer(&self) -> Result<&Group, Error> {
@@ -208,8 +170,10 @@ impl Found {
     /// It has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), Error> {
         self.running()?;
-        self.send(self.run_by, signal)?;
-        self.let_go_on()
+        let send = || send_signal(self.run_by.open()?.as_fd(), signal);
+        send().map_err(|error| self.unreachable(error))?;
+        self.let_go_on();
+        Ok(())
     }
 
     /// Sends the process that runs it a signal, and waits until it is gone, at most for `limit`;
@@ -218,31 +182,49 @@ impl Found {
     /// # Errors
     /// It may not be sent signals.
     pub fn end(&self, signal: Signal, limit: Duration) -> Result<bool, Error> {
-        let end = || -> io::Result<Option<OwnedFd>> {
-            let process = match self.run_by.open() {
-                // It has ended.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-                other => other?,
-            };
+        let send = || -> io::Result<OwnedFd> {
+            let process = self.run_by.open()?;
             send_signal(process.as_fd(), signal)?;
-            Ok(Some(process))
+            Ok(process)
         };
-        if let Some(process) = end().map_err(|error| self.unreachable(error))? {
-            self.let_go_on()?;
-            let mut poll = Poll::new();
-            poll.add((), &process, true, false);
-            let ended = poll.wait(Some(limit)).map_err(|error| self.unreachable(error))?;
-            if ended.is_empty() {
-                return Ok(false);
+        let sent = send();
+        self.let_go_on();
+        match sent {
+            Ok(process) => {
+                let mut poll = Poll::new();
+                poll.add((), &process, true, false);
+                let ended = poll.wait(Some(limit)).map_err(|error| self.unreachable(error))?;
+                if ended.is_empty() {
+                    return Ok(false);
+                }
             }
+            // It has ended, or is in another PID namespace: then its lock stays.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                self.is_gone_soon().map_err(|_| self.unreachable(error))?;
+            }
+            Err(error) => return Err(self.unreachable(error)),
         }
         self.wait()?;
         Ok(true)
     }
 
-    /// What is paused can do nothing about a signal.
-    fn let_go_on(&self) -> Result<(), Error> {
-        if self.is_paused() { self.resume() } else { Ok(()) }
+    /// What is paused can do nothing about a signal. Where it cannot be let go on, it is gone.
+    fn let_go_on(&self) {
+        if let Some(group) = self.group.as_ref().filter(|group| group.is_frozen()) {
+            let _ = group.thaw();
+        }
+    }
+
+    /// Waits for what has no process any more: those that it has started end a moment later.
+    fn is_gone_soon(&self) -> Result<(), TimedOut> {
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)) {
+            if Instant::now() >= deadline {
+                return Err(TimedOut);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     /// Waits until it has ended.
@@ -269,15 +251,27 @@ impl Found {
         }
     }
 
-    /// The process that runs it, held.
+    /// Calls `then` when it has ended, from another thread.
     ///
     /// # Errors
-    /// It is gone.
-    pub fn process(&self) -> io::Result<OwnedFd> {
-        self.run_by.open()
+    /// The kernel has no thread or descriptor left.
+    pub fn when_ended(&self, then: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let watch = || -> io::Result<()> {
+            // Locks belong to open files: this is one of its own.
+            let lock = File::open(format!("/proc/self/fd/{}", self.lock.as_raw_fd()))?;
+            thread::Builder::new().spawn(move || {
+                if lock.lock_shared().is_ok() {
+                    then();
+                }
+            })?;
+            Ok(())
+        };
+        watch().map_err(|error| self.unreachable(error))
     }
 
     fn unreachable(&self, error: io::Error) -> Error {
         Error::Unreachable(self.about.name.clone(), error)
     }
 }
+
+struct TimedOut;

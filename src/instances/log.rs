@@ -58,7 +58,11 @@ impl Log {
                 self.file = new(&self.directory)?;
                 self.length = 0;
             }
-            self.file.write_all(&bytes)?;
+            if let Err(error) = self.file.write_all(&bytes) {
+                // A part of a record would make the next one unreadable.
+                self.file.set_len(self.length)?;
+                return Err(error);
+            }
             self.length += bytes.len() as u64;
         }
         Ok(())

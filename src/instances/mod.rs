@@ -6,7 +6,6 @@
 //! ```text
 //!   lock       held by the process that runs it; then how it has ended: an `Ended`, as JSON
 //!   about      what it is: an `About`, and the process that runs it, as JSON
-//!   vmm        the process of its VMM, as JSON
 //!   guest      the socket at which further sessions are asked for
 //!   outside    its control group, as JSON
 //!   log        what it has written, where it is detached
@@ -29,6 +28,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use about::{About, Ended, Half, Status, now};
 pub use found::Found;
@@ -44,10 +44,12 @@ use crate::state::{self, INSTANCE, Leftover, StateDirectory};
 const ABOUT: &str = "about";
 const SOCKET: &str = "guest";
 const OUTSIDE: &str = "outside";
-const VMM: &str = "vmm";
 
 /// What remains of one that has ended, and is not to be forgotten.
 const KEPT: [&str; 3] = [ABOUT, log::LOG, log::OLD];
+
+/// How long what a killed instance has left may take to end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What others find.
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,11 +92,6 @@ pub enum Error {
          delegated to you"
     )]
     NoGroup(String),
-    /// The VMM does not stop.
-    #[error(
-        "the VMM of {0} did not stop within {1} s: it waits for a disk or a file server of this host"
-    )]
-    Stuck(String, u64),
     /// Its control group.
     #[error(transparent)]
     Group(#[from] cgroups::Error),
@@ -108,20 +105,20 @@ fn open() -> Result<StateDirectory, Error> {
 
 /// Whether nothing of it is to remain.
 fn clear(left: &Leftover<'_>) -> io::Result<bool> {
-    let about = fs::read(left.path.join(ABOUT)).ok();
-    let about: Option<About> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    // Whoever was killed while it removed one has left less than that.
-    let remains = about.is_some_and(|about| about.remains);
     let has_ended = left.lock.as_ref().is_some_and(|lock| ended(lock).is_some());
-    if has_ended && remains {
+    if has_ended {
         return Ok(false);
     }
+    // Others wait for this: what takes its time, the next command finds again.
     if let Some(group) = group(fs::read(left.path.join(OUTSIDE)))?
-        && let Err(error) = group.kill_all().and_then(|()| group.remove())
+        && let Err(error) = group.kill_all().and_then(|()| group.remove_within(PATIENCE))
     {
         ::log::warn!("what {} has left stays for now: {error}", left.path.display());
         return Ok(false);
     }
+    let about = fs::read(left.path.join(ABOUT)).ok();
+    let entry: Option<Entry> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let remains = entry.is_some_and(|entry| entry.about.remains);
     let Some(lock) = left.lock.as_ref().filter(|_| remains) else { return Ok(true) };
     state::tidy(left.path, &KEPT)?;
     lock.write_all_at(&serde_json::to_vec(&Ended::killed())?, 0)?;
@@ -172,19 +169,20 @@ pub fn find(name: &str) -> Result<Found, Error> {
     Found::look_up(&open()?, name)?.ok_or_else(|| Error::None(name.to_owned()))
 }
 
-/// Removes one that has ended.
+/// Removes one that has ended, also if its files cannot be read.
 ///
 /// # Errors
 /// There is none, or it runs.
 pub fn remove(name: &str) -> Result<(), Error> {
     let state = open()?;
-    if Found::look_up(&state, name)?.is_none() {
-        return Err(Error::None(name.to_owned()));
-    }
-    if state.discard(&format!("{INSTANCE}{name}"))? {
+    let place = format!("{INSTANCE}{name}");
+    if state.discard(&place)? {
         return Ok(());
     }
-    Err(Error::Runs(name.to_owned()))
+    Err(match state.find(&place)? {
+        Some(_) => Error::Runs(name.to_owned()),
+        None => Error::None(name.to_owned()),
+    })
 }
 
 /// A name for an instance that was given none.

@@ -4,11 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Pid;
-
 use super::about::{About, Ended};
 use super::log::Log;
-use super::{ABOUT, Entry, Error, KEPT, OUTSIDE, SOCKET, VMM, open, through};
+use super::{ABOUT, Entry, Error, KEPT, OUTSIDE, SOCKET, open, through};
 use crate::isolate::Identified;
 use crate::isolate::cgroups::Group;
 use crate::state::{INSTANCE, Place};
@@ -82,14 +80,6 @@ impl Instance {
             return Ok(());
         }
         fs::write(self.file(OUTSIDE), serde_json::to_vec(group)?)
-    }
-
-    /// Says in which process its VMM is, for others to stop it.
-    ///
-    /// # Errors
-    /// The file system's, or that process is gone.
-    pub fn has_vmm(&self, pid: Pid) -> io::Result<()> {
-        fs::write(self.file(VMM), serde_json::to_vec(&Identified::of(pid)?)?)
     }
 
     /// Gives it up at its end, or leaves what is to remain: its log, and what others want to know. Nothing

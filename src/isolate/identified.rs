@@ -33,7 +33,7 @@ impl Identified {
     /// # Errors
     /// It is gone.
     pub fn of(pid: Pid) -> io::Result<Identified> {
-        Ok(Identified { pid: pid.as_raw(), started: stat(pid)?.started })
+        Ok(Identified { pid: pid.as_raw(), started: started(pid)? })
     }
 
     /// Its number.
@@ -48,54 +48,37 @@ impl Identified {
     pub fn open(self) -> io::Result<OwnedFd> {
         let held = open_pidfd(self.pid())?;
         // What is held now is what the number means now.
-        if stat(self.pid())?.started == self.started { Ok(held) } else { Err(Errno::ESRCH.into()) }
-    }
-
-    /// Whether a signal has stopped it.
-    pub fn is_stopped(self) -> bool {
-        stat(self.pid()).is_ok_and(|stat| stat.started == self.started && stat.state == "T")
+        if started(self.pid())? == self.started { Ok(held) } else { Err(Errno::ESRCH.into()) }
     }
 }
 
-struct Stat {
-    state: String,
-    started: u64,
-}
-
-fn stat(pid: Pid) -> io::Result<Stat> {
+/// When it was started.
+fn started(pid: Pid) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound { Errno::ESRCH.into() } else { error }
     })?;
     // The program's name is in parentheses, and may have any of them in it.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let mut fields = fields.split_whitespace();
-    let state = fields.next().unwrap_or_default().to_owned();
-    // State is the third, the time the twenty-second.
-    let started = fields.nth(18).and_then(|field| field.parse().ok());
-    Ok(Stat { state, started: started.ok_or(Errno::EINVAL)? })
+    // The first of these is the third of all, and this the twenty-second.
+    let field = fields.split_whitespace().nth(19).and_then(|field| field.parse().ok());
+    Ok(field.ok_or(Errno::EINVAL)?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
-    use nix::sys::signal::{Signal, kill};
-    use nix::sys::wait::{WaitPidFlag, waitpid};
-
     use super::*;
 
     #[test]
     fn a_process_is_itself_until_it_ends() {
         let this = Identified::this().unwrap();
-        assert!(this.open().is_ok() && !this.is_stopped());
+        assert!(this.open().is_ok());
         let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = Pid::from_raw(child.id().try_into().unwrap());
         let identified = Identified::of(pid).unwrap();
-        kill(pid, Signal::SIGSTOP).unwrap();
-        waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
-        assert!(identified.is_stopped() && identified.open().is_ok());
+        assert!(identified.open().is_ok());
         let other = Identified { started: identified.started + 1, ..identified };
-        assert!(!other.is_stopped());
         assert_eq!(other.open().unwrap_err().raw_os_error(), Some(libc::ESRCH));
         child.kill().unwrap();
         child.wait().unwrap();

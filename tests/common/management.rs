@@ -157,7 +157,7 @@ impl Half {
         let name = format!("brief-{}", self.name);
         let name = name.as_str();
         self.start(name, &["--rm"], SERVER);
-        assert!(self.complained(&["logs", name]).contains("has no log"));
+        assert!(self.complained(&["logs", name]).contains("has one"));
         self.is_ready(name);
         let waiting = Process::start(&mut (self.duplex)(&["wait", name]));
         self.said(&["stop", name]);

@@ -39,7 +39,6 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let group =
         limits::group_of_vm(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
     let vmm = Vmm::start(order, &nets, &instance, &group, &recorder, &front, theirs)?;
-    instance.has_vmm(vmm.pid())?;
     let ended = vmm.as_fd();
     let recorded = Some(recorder.as_ref());
     let attended = attend(subject, start, &instance, ours, ended, signals, recorded);

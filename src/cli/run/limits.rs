@@ -1,12 +1,14 @@
 //! What an instance may use.
 
 use std::error::Error;
+use std::io;
 use std::ops::Deref;
 
 use crate::cli::say;
 use crate::instances::Instance;
 use crate::isolate::cgroups::{self, Cgroups, DeviceRule, Group, Plan, Purpose};
 use crate::isolate::rlimits::{Ulimit, UlimitError};
+use crate::random::random_bytes;
 use crate::workload::{
     Bound, CpuQuota, CpuSet, CpuShares, Cpus, DeviceRate, HugePages, LimitError, Limits,
     MemoryLimit, MemorySize,
@@ -186,7 +188,7 @@ pub(super) fn group(
     parent: &str,
     devices: Option<&[DeviceRule]>,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = plan(name, limits, parent, devices)?;
+    let plan = plan(&unique(name)?, limits, parent, devices)?;
     instance.remember(plan.group())?;
     Ok(OwnGroup(plan.create()?))
 }
@@ -198,9 +200,10 @@ pub(super) fn group_of_vm(
     limits: &Limits,
     parent: &str,
 ) -> Result<OwnGroup, Box<dyn Error>> {
-    let plan = match plan(name, limits, parent, None) {
+    let name = unique(name)?;
+    let plan = match plan(&name, limits, parent, None) {
         Err(cgroups::Error::NotPermitted(_) | cgroups::Error::NotAvailable(_)) => {
-            plan(name, &beyond_size(limits), parent, None)?
+            plan(&name, &beyond_size(limits), parent, None)?
         }
         other => other?,
     };
@@ -217,6 +220,13 @@ fn plan(
     let purpose =
         Purpose { limits, default_tasks: Some(TASKS), besides: Purpose::COUNTED, devices };
     Cgroups::find(parent)?.plan(name, &purpose)
+}
+
+/// What the group is called: there is one tree of groups, and other state directories have instances of
+/// that name, too.
+fn unique(name: &str) -> io::Result<String> {
+    let [a, b, c] = random_bytes()?;
+    Ok(format!("{name}-{a:02x}{b:02x}{c:02x}"))
 }
 
 /// Those that neither the number of vCPUs nor the guest's memory is already.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
-use nix::unistd::{Pid, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
 use super::nets::published_by;
@@ -115,11 +115,6 @@ impl Vmm {
         // SAFETY: the caller sees to it that there is one thread.
         let process = unsafe { fork_whole(Namespaces::NONE, unified.as_ref(), live) }?;
         Ok(Vmm { process, line })
-    }
-
-    /// Its process.
-    pub(super) fn pid(&self) -> Pid {
-        self.process.pid()
     }
 
     /// Ends it, if it has not ended.

@@ -10,6 +10,8 @@ use super::group::{Group, Member};
 
 /// A process that does not stop is in the kernel, waiting for a disk.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long programs take that stop.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// Version 1 has no event to wait for.
 const PAUSE: Duration = Duration::from_millis(1);
 const STATE: &str = "freezer.state";
@@ -36,6 +38,22 @@ impl Group {
         Err(Error::Slow { path: member.path.clone(), what: "stop", seconds: PATIENCE.as_secs() })
     }
 
+    /// Stops all programs, and does not ask for more. In version 2 a group says that it has stopped only if
+    /// no thread of the kernel is in it; but KVM puts one into the group of each VMM
+    /// (kvm-nx-lpage-recovery, before Linux 6.13). Programs stop all the same, at once.
+    pub fn freeze_programs(&self) -> Result<(), Error> {
+        let member = self.freezer()?;
+        match member.version {
+            super::Version::Two => {
+                self.set(member, "cgroup.freeze", "1")?;
+                let told = files::wait_for_event(&member.path, "frozen 1", LEAST_PATIENCE);
+                told.map(drop)
+                    .map_err(Error::at(format!("wait for {} to stop", member.path.display())))
+            }
+            super::Version::One => self.freeze(),
+        }
+    }
+
     /// Lets all processes go on.
     pub fn thaw(&self) -> Result<(), Error> {
         let member = self.freezer()?;
@@ -45,15 +63,14 @@ impl Group {
         }
     }
 
-    /// Whether all its processes are stopped.
+    /// Whether all its processes are to be stopped.
     pub fn is_frozen(&self) -> bool {
         let Ok(member) = self.freezer() else { return false };
-        let (file, line) = match member.version {
-            super::Version::Two => ("cgroup.events", "frozen 1"),
-            super::Version::One => (STATE, "FROZEN"),
+        let (file, going) = match member.version {
+            super::Version::Two => ("cgroup.freeze", "0"),
+            super::Version::One => (STATE, "THAWED"),
         };
-        let text = files::read(&member.path.join(file)).unwrap_or_default();
-        text.lines().any(|found| found == line)
+        files::read(&member.path.join(file)).is_some_and(|text| text.trim() != going)
     }
 
     /// The state is asked for until it is reached: a process that was being forked is seen then, and

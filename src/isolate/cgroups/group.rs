@@ -214,7 +214,15 @@ impl Group {
     /// # Errors
     /// When processes are still there after some seconds. What is gone already is no error.
     pub fn remove(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + PATIENCE;
+        self.remove_within(PATIENCE)
+    }
+
+    /// The same, for who has less time.
+    ///
+    /// # Errors
+    /// When processes are still there after that.
+    pub fn remove_within(&self, patience: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + patience;
         for member in &self.members {
             loop {
                 let error = match files::gone(fs::remove_dir(&member.path)) {
@@ -229,10 +237,10 @@ impl Group {
                     return Err(Error::Slow {
                         path: member.path.clone(),
                         what: "end",
-                        seconds: PATIENCE.as_secs(),
+                        seconds: patience.as_secs(),
                     });
                 }
-                self.make_removable(member).map_err(Error::at(format!(
+                self.make_removable(member, patience).map_err(Error::at(format!(
                     "remove what is below {}",
                     member.path.display()
                 )))?;
@@ -241,9 +249,9 @@ impl Group {
         Ok(())
     }
 
-    fn make_removable(&self, member: &Member) -> io::Result<()> {
+    fn make_removable(&self, member: &Member, patience: Duration) -> io::Result<()> {
         if member.version == Version::Two {
-            match files::wait_for_event(&member.path, "populated 0", PATIENCE) {
+            match files::wait_for_event(&member.path, "populated 0", patience) {
                 Err(error) if !files::is_gone(&error) => return Err(error),
                 _ => {}
             }

@@ -29,7 +29,7 @@ fn a_share_of_a_processor_is_held() {
         let seconds = if soak() { 10 } else { 3 };
         let sample = "grep usage_usec cpu.stat; cut -d ' ' -f 1 /proc/uptime";
         let said = beside(&format!(
-            "cd /sys/fs/cgroup/duplex/{name} && cat cpu.max && {sample} && sleep {seconds} && {sample}"
+            "cd /sys/fs/cgroup/duplex/{name}-* && cat cpu.max && {sample} && sleep {seconds} && {sample}"
         ));
         let words: Vec<f64> =
             said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
@@ -58,7 +58,7 @@ fn the_vmm_has_what_it_needs_and_no_more() {
             Process::start(&mut shell(&[&options[..], &["--name", name]].concat(), script));
         assert_eq!(process.stdout.wait_for("up\n"), "2\nup\n");
         let said = beside(&format!(
-            "cd /sys/fs/cgroup/duplex/{name} && cat cpu.max cpu.weight cpuset.cpus memory.max memory.low \
+            "cd /sys/fs/cgroup/duplex/{name}-* && cat cpu.max cpu.weight cpuset.cpus memory.max memory.low \
              && cat memory.peak && grep oom_kill memory.events"
         ));
         let lines: Vec<&str> = said.lines().collect();
@@ -81,7 +81,7 @@ fn want_of_the_hosts_memory_is_told_from_the_guests() {
         let script =
             "dd if=/dev/zero of=/dev/shm/x bs=1M count=48 2>/dev/null; echo up; sleep 1000";
         let process = start(&["--memory", "128M"], name, script);
-        beside(&format!("echo 24M >/sys/fs/cgroup/duplex/{name}/memory.max"));
+        beside(&format!("echo 24M >$(echo /sys/fs/cgroup/duplex/{name}-*/memory.max)"));
         let output = process.output();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("the VM itself ran out of the memory"), "{stderr}");
