@@ -15,7 +15,7 @@
 //! comes to mean another process. A place whose lock is free and says nothing is a leftover.
 
 use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -28,6 +28,9 @@ const WORK: &str = "work";
 /// What the places of instances begin with. Others leave them alone: what belongs to one outside of
 /// its place, only `instances` knows how to remove.
 pub(crate) const INSTANCE: &str = "run-";
+
+/// Files of a place that are read as a whole are shorter, in bytes.
+const LONGEST: u64 = 1 << 20;
 
 /// The directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +148,12 @@ impl StateDirectory {
 
     /// The lock of a place, for waiting until it is free.
     pub(crate) fn lock_of(&self, name: &str) -> Result<Option<File>, Error> {
-        self.opened(&self.path.join(name).join(LOCK))
+        let path = self.path.join(name).join(LOCK);
+        match open_regular(&path, OpenOptions::new().read(true)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(&error)),
+        }
     }
 
     /// The names of all places.
@@ -339,6 +347,28 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Opens a file of a place. Whatever else somebody has put there, nobody waits for it.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::other("it is no regular file"))
+}
+
+/// Reads a file of a place.
+///
+/// # Errors
+/// The file system's; it is no regular file, or longer than any that is written there.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path, OpenOptions::new().read(true))?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
 fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
@@ -355,7 +385,7 @@ enum Lock {
 
 /// Looks at the lock in this file. Those who wait for its end share it.
 fn lock_at(path: &Path) -> io::Result<Lock> {
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
+    let file = match open_regular(path, OpenOptions::new().read(true).write(true)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::Missing),
         other => other?,
     };

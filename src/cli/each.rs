@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::run::session_among_guests;
 use super::{FAILED, say};
-use crate::instances::{self, Found};
+use crate::instances::Found;
 use crate::testbed;
 
 /// Does it to each, and prints the name of each to which it was done. One that fails does not keep the
@@ -18,24 +18,6 @@ pub(super) fn each(
 ) -> Result<ExitCode, Box<dyn Error>> {
     over(names, |name| {
         act(name)?;
-        writeln!(std::io::stdout(), "{name}")?;
-        Ok(true)
-    })
-}
-
-/// The same, to instances that are found first; those in the testbed get `subcommand` there, which does
-/// the same and prints the same.
-pub(super) fn each_where_it_is(
-    names: &[String],
-    subcommand: &str,
-    act: impl Fn(&Found) -> Result<(), instances::Error>,
-) -> Result<ExitCode, Box<dyn Error>> {
-    over(names, |name| {
-        let found = instances::find(name)?;
-        if found.about.testbed {
-            return Ok(in_testbed(&found, [subcommand.into(), name.into()])? == 0);
-        }
-        act(&found)?;
         writeln!(std::io::stdout(), "{name}")?;
         Ok(true)
     })

@@ -28,7 +28,7 @@ pub(super) struct Args {
     #[arg(long, short)]
     follow: bool,
     /// Only the last so many pieces of output: a piece is what was written at once, often a line
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', value_name = "N", allow_negative_numbers = true)]
     tail: Option<usize>,
     /// Begin each piece with the time at which it came, in seconds since 1970
     #[arg(long, short)]

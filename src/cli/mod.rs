@@ -1,8 +1,9 @@
 //! The command line: one file a subcommand.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -39,6 +40,9 @@ const INIT: &str = "guest-init";
 
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
+
+/// The status of a program that SIGPIPE has ended.
+const BROKEN_PIPE: u8 = 141;
 
 /// One image, two homes: runs Linux guests in a KVM VM, and shows how that works.
 #[derive(Parser)]
@@ -138,6 +142,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(status) => status,
+        Err(error) if is_broken_pipe(error.as_ref()) => BROKEN_PIPE.into(),
         Err(error) => {
             say(error);
             FAILED.into()
@@ -153,6 +158,13 @@ fn parse() -> Result<Cli, clap::Error> {
         whole.build();
         Cli::from_arg_matches(&whole.try_get_matches()?)
     })
+}
+
+/// Whether nobody reads any more what was to be printed, as in `duplex logs web | head`: nothing to tell.
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let of_json = || error.downcast_ref::<serde_json::Error>()?.io_error_kind();
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind).or_else(of_json);
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 fn start_logging(verbose: bool) {

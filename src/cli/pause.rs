@@ -1,10 +1,11 @@
 //! `duplex pause` and `duplex resume`: stopping the time of instances.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::ExitCode;
 
-use super::each::each_where_it_is;
-use crate::instances::Found;
+use super::each::{in_testbed, over};
+use crate::instances;
 
 /// Stop all processes of instances, until `duplex resume`
 #[derive(clap::Args)]
@@ -26,12 +27,30 @@ pub(super) struct ResumeArgs {
     names: Vec<String>,
 }
 
-/// Stops them.
+/// Stops them, and prints the name of each that has stopped.
 pub(super) fn pause(args: &PauseArgs) -> Result<ExitCode, Box<dyn Error>> {
-    each_where_it_is(&args.names, "pause", Found::pause)
+    change(&args.names, true)
 }
 
-/// Lets them go on.
+/// Lets them go on, and prints the name of each that does.
 pub(super) fn resume(args: &ResumeArgs) -> Result<ExitCode, Box<dyn Error>> {
-    each_where_it_is(&args.names, "resume", Found::resume)
+    change(&args.names, false)
+}
+
+/// Those in the testbed are stopped there, by the same command.
+fn change(names: &[String], pause: bool) -> Result<ExitCode, Box<dyn Error>> {
+    over(names, |name| {
+        let found = instances::find(name)?;
+        if found.about.testbed {
+            let subcommand = if pause { "pause" } else { "resume" };
+            let done = in_testbed(&found, [subcommand.into(), name.into()])? == 0;
+            if done {
+                found.note_paused(pause)?;
+            }
+            return Ok(done);
+        }
+        if pause { found.pause() } else { found.resume() }?;
+        writeln!(std::io::stdout(), "{name}")?;
+        Ok(true)
+    })
 }

@@ -31,7 +31,7 @@ pub(super) struct ProcessArgs {
     workdir: Option<PathBuf>,
     /// The user, and group, to run it as: names that the image knows, or numbers [default: what the
     /// image says, else root]
-    #[arg(long, short, value_name = "USER[:GROUP]")]
+    #[arg(long, short, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,
     /// Pass standard input on
     #[arg(long, short)]

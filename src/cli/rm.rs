@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
             Err(error @ instances::Error::None(_)) => return Err(error.into()),
             // What cannot be read can be removed.
             Err(_) => {
-                instances::remove(name)?;
+                if args.force { instances::destroy(name) } else { instances::remove(name) }?;
                 None
             }
             Ok(found) => Some(found),

@@ -18,7 +18,13 @@ Examples:
   duplex stop --time 0 web                      at once")]
 pub(super) struct StopArgs {
     /// How many seconds the command has to end by itself
-    #[arg(long, short, value_name = "SECONDS", default_value = "10")]
+    #[arg(
+        long,
+        short,
+        value_name = "SECONDS",
+        default_value = "10",
+        allow_negative_numbers = true
+    )]
     time: u32,
     /// Which, by name
     #[arg(required = true, value_name = "NAME")]

@@ -13,11 +13,11 @@ use nix::unistd::Pid;
 
 use super::about::{About, Ended, Half, Status};
 use super::log::LogReader;
-use super::{ABOUT, Entry, Error, OUTSIDE, SOCKET, ended, group, through};
+use super::{ABOUT, Entry, Error, PAUSED, SOCKET, ended, group, through};
 use crate::isolate::cgroups::{Group, Usage};
 use crate::isolate::{Identified, send_signal};
 use crate::session::poll::Poll;
-use crate::state::{INSTANCE, StateDirectory};
+use crate::state::{self, INSTANCE, StateDirectory};
 
 /// How long what a killed process has started may take to end, and how long to wait before looking again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,13 +44,13 @@ impl Found {
         let (Some(directory), Some(lock)) = (state.find(&place)?, state.lock_of(&place)?) else {
             return Ok(None);
         };
-        let entry = match fs::read(through(&directory, ABOUT)) {
+        let damaged = |error: io::Error| Error::Damaged(name.to_owned(), error);
+        let entry = match state::read_file(&through(&directory, ABOUT)) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
         };
-        let Entry { about, run_by } = entry.map_err(|error| state.failed(&error))?;
-        let group = group(fs::read(through(&directory, OUTSIDE)));
-        let group = group.map_err(|error| state.failed(&error))?;
+        let Entry { about, run_by } = entry.map_err(damaged)?;
+        let group = group(&through(&directory, ""), name).map_err(damaged)?;
         Ok(Some(Found { about, run_by, directory, lock, group }))
     }
 
@@ -67,8 +67,7 @@ impl Found {
             }
             Err(fs::TryLockError::Error(error)) => Err(self.unreachable(error)),
             Err(fs::TryLockError::WouldBlock) => {
-                let is_paused = self.group.as_ref().is_some_and(Group::is_frozen);
-                Ok(if is_paused { Status::Paused } else { Status::Running })
+                Ok(if self.is_paused() { Status::Paused } else { Status::Running })
             }
         }
     }
@@ -160,6 +159,29 @@ impl Found {
         Ok(self.freezer()?.thaw()?)
     }
 
+    /// Remembers what was done in the testbed to one that is there.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn note_paused(&self, paused: bool) -> Result<(), Error> {
+        let note = through(&self.directory, PAUSED);
+        let noted = match paused {
+            true => fs::write(note, ""),
+            false => fs::remove_file(note),
+        };
+        match noted {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(self.unreachable(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        if self.about.testbed {
+            return through(&self.directory, PAUSED).exists();
+        }
+        self.group.as_ref().is_some_and(Group::is_frozen)
+    }
+
     fn freezer(&self) -> Result<&Group, Error> {
         self.group.as_ref().ok_or_else(|| Error::NoGroup(self.about.name.clone()))
     }
@@ -210,6 +232,7 @@ impl Found {
 
     /// What is paused can do nothing about a signal. Where it cannot be let go on, it is gone.
     fn let_go_on(&self) {
+        let _ = self.note_paused(false);
         if let Some(group) = self.group.as_ref().filter(|group| group.is_frozen()) {
             let _ = group.thaw();
         }

@@ -187,8 +187,9 @@ fn damaged() -> io::Error {
 }
 
 fn opened(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(file) if !file.metadata()?.is_file() => Err(damaged()),
         other => other.map(Some),
     }
 }

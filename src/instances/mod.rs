@@ -8,6 +8,7 @@
 //!   about      what it is: an `About`, and the process that runs it, as JSON
 //!   guest      the socket at which further sessions are asked for
 //!   outside    its control group, as JSON
+//!   paused     is there while it is stopped in the testbed
 //!   log        what it has written, where it is detached
 //! ```
 //!
@@ -23,11 +24,11 @@ mod found;
 mod log;
 mod own;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use about::{About, Ended, Half, Status, now};
@@ -44,6 +45,7 @@ use crate::state::{self, INSTANCE, Leftover, StateDirectory};
 const ABOUT: &str = "about";
 const SOCKET: &str = "guest";
 const OUTSIDE: &str = "outside";
+const PAUSED: &str = "paused";
 
 /// What remains of one that has ended, and is not to be forgotten.
 const KEPT: [&str; 3] = [ABOUT, log::LOG, log::OLD];
@@ -92,6 +94,9 @@ pub enum Error {
          delegated to you"
     )]
     NoGroup(String),
+    /// What is written about it makes no sense.
+    #[error("what is written about {0} cannot be read: {1}; remove it: duplex rm {0}")]
+    Damaged(String, #[source] io::Error),
     /// Its control group.
     #[error(transparent)]
     Group(#[from] cgroups::Error),
@@ -110,13 +115,13 @@ fn clear(left: &Leftover<'_>) -> io::Result<bool> {
         return Ok(false);
     }
     // Others wait for this: what takes its time, the next command finds again.
-    if let Some(group) = group(fs::read(left.path.join(OUTSIDE)))?
+    if let Some(group) = group(left.path, &name_of(left.path))?
         && let Err(error) = group.kill_all().and_then(|()| group.remove_within(PATIENCE))
     {
         ::log::warn!("what {} has left stays for now: {error}", left.path.display());
         return Ok(false);
     }
-    let about = fs::read(left.path.join(ABOUT)).ok();
+    let about = state::read_file(&left.path.join(ABOUT)).ok();
     let entry: Option<Entry> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let remains = entry.is_some_and(|entry| entry.about.remains);
     let Some(lock) = left.lock.as_ref().filter(|_| remains) else { return Ok(true) };
@@ -132,13 +137,27 @@ fn ended(lock: &File) -> Option<Ended> {
     serde_json::from_slice(&bytes).ok()
 }
 
-/// The control group in such a file.
-fn group(bytes: io::Result<Vec<u8>>) -> io::Result<Option<Group>> {
-    match bytes {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        // Cut short by the end of its writer: then there was no group yet.
-        other => Ok(serde_json::from_slice(&other?).ok()),
-    }
+/// What the instance in this place is called.
+fn name_of(place: &Path) -> String {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix(INSTANCE).unwrap_or_default().to_owned()
+}
+
+/// The control group of the instance of this name, whose files are in `directory`.
+fn group(directory: &Path, name: &str) -> io::Result<Option<Group>> {
+    let bytes = match state::read_file(&directory.join(OUTSIDE)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    // Cut short by the end of its writer: then there was no group yet.
+    let group: Option<Group> = serde_json::from_slice(&bytes).ok();
+    Ok(group.filter(|group| {
+        let is_its_own = group.is_called_like(name);
+        if !is_its_own {
+            ::log::warn!("{} names no group of {name}: it is left alone", directory.display());
+        }
+        is_its_own
+    }))
 }
 
 /// All, also those that have ended.
@@ -183,6 +202,26 @@ pub fn remove(name: &str) -> Result<(), Error> {
         Some(_) => Error::Runs(name.to_owned()),
         None => Error::None(name.to_owned()),
     })
+}
+
+/// Ends and removes one whose files cannot be read: what is in its control group is killed, and with that the
+/// process that runs it has nothing to do.
+///
+/// # Errors
+/// There is none.
+pub fn destroy(name: &str) -> Result<(), Error> {
+    let state = open()?;
+    let place = format!("{INSTANCE}{name}");
+    let Some(directory) = state.find(&place)? else { return Err(Error::None(name.to_owned())) };
+    let damaged = |error| Error::Damaged(name.to_owned(), error);
+    if let Some(group) = group(&through(&directory, ""), name).map_err(damaged)? {
+        group.kill_all()?;
+    }
+    if let Some(lock) = state.lock_of(&place)? {
+        lock.lock_shared().map_err(damaged)?;
+    }
+    state.discard(&place)?;
+    Ok(())
 }
 
 /// A name for an instance that was given none.

@@ -8,7 +8,7 @@ use super::order::Subject;
 use crate::cli::say;
 use crate::init::{Message, Start};
 use crate::instances::{Ended, Instance, Log};
-use crate::isolate::cgroups::Usage;
+use crate::isolate::cgroups::{Group, Usage};
 use crate::session::host::{CallersStreams, End, Relay, Signals, User};
 use crate::session::protocol::{Ending, Output};
 use crate::trace::boot::{Phase, Recorder};
@@ -22,13 +22,13 @@ pub(super) struct Attended {
 }
 
 /// Has the command started at the other end of `channel`, and passes data and signals to and fro until
-/// it ends, or `machine` becomes readable: what it runs in has ended.
+/// it ends, or `machine` becomes readable: what it runs in has ended. `group` is what it is in.
 pub(super) fn attend(
     subject: &Subject,
     mut start: Start,
     instance: &Instance,
     channel: UnixStream,
-    machine: BorrowedFd<'_>,
+    (machine, group): (BorrowedFd<'_>, &Group),
     signals: Signals,
     recorder: Option<&Recorder>,
 ) -> io::Result<Attended> {
@@ -39,7 +39,8 @@ pub(super) fn attend(
     start.invocation.streams = streams.kinds();
     start.invocation.window = streams.window();
     let detached = subject.detached;
-    let mut attendant = Attendant { machine, detached, log: instance.log()?, recorder, killed: 0 };
+    let mut attendant =
+        Attendant { machine, group, detached, log: instance.log()?, recorder, killed: 0 };
     let on_terminal = subject.terminal && subject.input;
     let relay = Relay::new(OwnedFd::from(channel).into(), streams, &mut attendant);
     let end = relay.run(start, on_terminal, signals)?;
@@ -48,6 +49,7 @@ pub(super) fn attend(
 
 struct Attendant<'a> {
     machine: BorrowedFd<'a>,
+    group: &'a Group,
     detached: bool,
     log: Option<Log>,
     recorder: Option<&'a Recorder>,
@@ -86,6 +88,16 @@ impl User for Attendant<'_> {
             && let Err(error) = log.add(output, data)
         {
             log::warn!("what the command wrote is missing in its log: {error}");
+        }
+    }
+
+    /// What is paused can do nothing about a signal. One who sends it from elsewhere cannot always let it go
+    /// on: from outside of the testbed nobody can.
+    fn passing_on(&mut self) {
+        if self.group.is_frozen()
+            && let Err(error) = self.group.thaw()
+        {
+            log::warn!("a signal waits until `duplex resume`: {error}");
         }
     }
 

@@ -118,7 +118,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let (held, setting) = network::connect(&container, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
     let ended = container.as_fd();
-    let attended = attend(subject, start, &instance, ours, ended, signals, Some(recorder))?;
+    let attended =
+        attend(subject, start, &instance, ours, (ended, &group), signals, Some(recorder))?;
     recorder.reached(Phase::End);
     container.wait()?;
     recorder.reached(Phase::Gone);

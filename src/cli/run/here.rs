@@ -41,7 +41,7 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let vmm = Vmm::start(order, &nets, &instance, &group, &recorder, &front, theirs)?;
     let ended = vmm.as_fd();
     let recorded = Some(recorder.as_ref());
-    let attended = attend(subject, start, &instance, ours, ended, signals, recorded);
+    let attended = attend(subject, start, &instance, ours, (ended, &group), signals, recorded);
     let fate = vmm.end()?;
     if let Fate::Failed(reason) = fate {
         return Err(reason.into());

@@ -79,8 +79,6 @@ pub(super) struct Args {
     container: bool,
     #[command(flatten)]
     process: ProcessArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
     /// Show it the directory HOST of this host, which must be there, at GUEST, which is made if missing;
     /// with :ro it cannot write to it. Can be given again, 8 times in all
     #[arg(
@@ -93,8 +91,6 @@ pub(super) struct Args {
     /// What others find it by, and its host name [default: random digits]
     #[arg(long, value_name = "NAME", value_parser = name)]
     name: Option<String>,
-    #[command(flatten)]
-    network: NetworkArgs,
     /// Leave it running, and print its name: `duplex logs`, `exec`, `stop` and others find it by that,
     /// and `duplex rm` removes what remains of it. Not with -i, -t, --timing or --count-instructions
     #[arg(long, short, conflicts_with_all = ["interactive", "tty", "timing", "count_instructions"])]
@@ -109,8 +105,6 @@ pub(super) struct Args {
     /// With --container: take one from its root. Can be given again
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<CapabilityChoice>,
-    #[command(flatten)]
-    security: SecurityArgs,
     #[command(flatten)]
     mounts: MountArgs,
     /// Keep what it changes in its root in this file (a sparse ext4 image, made if missing), for
@@ -138,6 +132,13 @@ pub(super) struct Args {
     /// no entry point
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<OsString>,
+    // Their headings hold for whatever follows.
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
     image: OsString,

@@ -4,12 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +59,24 @@ impl Group {
     /// Its directories; none where no group could be had, and none was needed.
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Whether each of its directories is called this, with something after it, in a file system of control
+    /// groups: what was read from a file may name anything.
+    pub fn is_called_like(&self, name: &str) -> bool {
+        let of_groups = |path: &Path| match statfs(path).map(|found| found.filesystem_type()) {
+            Ok(kind) => kind == CGROUP_SUPER_MAGIC || kind == CGROUP2_SUPER_MAGIC,
+            // It is gone already.
+            Err(_) => true,
+        };
+        self.members.iter().all(|Member { path, .. }| {
+            let plain =
+                path.components().all(|c| matches!(c, Component::RootDir | Component::Normal(_)));
+            let called = path.file_name().is_some_and(|found| {
+                found.to_string_lossy().strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+            });
+            path.is_absolute() && plain && called && of_groups(path)
+        })
     }
 
     pub(super) fn push(&mut self, member: Member) {

@@ -41,6 +41,9 @@ pub(crate) trait User {
     /// The command has written this; what it wrote to its terminal counts as standard output.
     fn wrote(&mut self, _output: Output, _data: &[u8]) {}
 
+    /// A signal is about to be passed on.
+    fn passing_on(&mut self) {}
+
     /// The other side has sent a message. It may be in hostile hands.
     fn message(&mut self, message: Self::Message) -> io::Result<()>;
 
@@ -316,7 +319,10 @@ impl<'a, U: User> Relay<'a, U> {
             match signal {
                 Signal::SIGCONT => self.continued(raw)?,
                 Signal::SIGWINCH => self.send(&ToGuest::Resize(self.streams.window()))?,
-                _ => self.send(&ToGuest::Signal { number: signal as i32, group: from_terminal })?,
+                _ => {
+                    self.user.passing_on();
+                    self.send(&ToGuest::Signal { number: signal as i32, group: from_terminal })?;
+                }
             }
         }
         Ok(())

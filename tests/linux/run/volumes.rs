@@ -96,7 +96,7 @@ fn what_cannot_be_a_volume_is_refused() {
     refused(&[&volume(here.path(), "/data:x")], "no option of a volume");
     refused(
         &[&volume(here.path(), "/data"), &volume(here.path(), "/data/")],
-        "two volumes are to be at /data",
+        "two are to be at /data",
     );
     let (text, _) = complained(command(&["-v", "/tmp:/data", "--count-instructions"], &["true"]));
     assert!(text.contains("cannot be used with"), "{text}");
