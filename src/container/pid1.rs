@@ -190,7 +190,7 @@ impl<'a> Furnishing<'a> {
             Step::OwnClock => start_clock().step("start a clock of its own"),
             Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
             Step::Capabilities(granted) => {
-                CapabilitySets::of(Uid::from_raw(0), *granted).apply().step("drop capabilities")
+                CapabilitySets::of_init(*granted).apply().step("drop capabilities")
             }
             Step::Filter => Filter::new(self.legacy.plan.capabilities)
                 .install_for_administrator()

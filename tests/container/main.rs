@@ -6,6 +6,7 @@
 mod common;
 
 mod attempts;
+mod capabilities;
 mod controls;
 mod ends;
 mod engines;
