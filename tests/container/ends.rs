@@ -47,6 +47,7 @@ fn what_cannot_be_is_refused() {
         (&["-u", "nobody-here"][..], "no user nobody-here"),
         (&["--keep", "x"], "--keep: "),
         (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),
+        (&["-v", "/tmp:/proc"], "no place in a guest"),
         (&["--vm"], "cannot be used with"),
     ] {
         let output = end_of(command(options, &["true"]));

@@ -13,6 +13,7 @@ mod engines;
 mod escapes;
 mod leftovers;
 mod limits;
+mod links;
 mod management;
 mod many;
 mod namespaces;
