@@ -7,10 +7,12 @@
 
 mod kernel_files;
 mod layers;
+mod mounts;
 mod network;
 mod openings;
 mod pid1;
 mod plan;
+mod process;
 mod start;
 mod step;
 mod users;

@@ -1,38 +1,32 @@
 //! The container's PID 1: a copy of duplex that furnishes its namespaces and then serves the session.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
-use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, fchdir, pivot_root, setgroups, setresgid, setresuid};
 
 use super::layers;
+use super::mounts::{self, Host};
 use super::plan::Plan;
+use super::process;
 use super::step::Step;
 use super::volumes;
 use super::wall::Wall;
 use crate::failure::{Failure, Step as _};
 use crate::init::{self, Door, Setting, names, network, root};
 use crate::isolate::capabilities::CapabilitySets;
-use crate::isolate::landlock::{Abi, Landlock};
 use crate::isolate::mounting::put;
 use crate::isolate::netlink::Netlink;
 use crate::isolate::seccomp::Filter;
-use crate::isolate::{self, Attributes, IdentityMap};
+use crate::isolate::{self, IdentityMap, Title};
 use crate::isolate::{hardening, interfaces, provisions, traffic};
 use crate::session::guest::BeforeExec;
 use crate::trace::steps::SharedStamps;
@@ -97,10 +91,10 @@ struct Furnishing<'a> {
     root: Option<OwnedFd>,
     /// Trees of the host, in the order of the plan's volumes.
     volumes: Vec<OwnedFd>,
-    /// The root of the host, and an empty directory there. Opened as who this process was outside:
-    /// the container's root may not enter it.
-    host: File,
-    room: File,
+    /// Until it is left.
+    host: Option<Host>,
+    /// What this process is called, asked for while /proc is the host's.
+    title: Title,
     /// What was decided outside about its interfaces, and what has come of it.
     network: init::Network,
     known: network::Known,
@@ -112,12 +106,12 @@ impl<'a> Furnishing<'a> {
         provisions: UnixStream,
         entrances: Vec<OwnedFd>,
     ) -> Result<Self, Failure> {
-        let host = File::open("/").step("open the root")?;
-        let room = File::open(legacy.room).step("open an empty directory")?;
+        let host = Some(Host::open(legacy.room)?);
+        let title = Title::find().step("find what PID 1 was called with")?;
         let (root, volumes) = (None, Vec::new());
         let network = init::Network::default();
         let known = network::Known { address: None, servers: Vec::new() };
-        Ok(Self { legacy, entrances, provisions, root, volumes, host, room, network, known })
+        Ok(Self { legacy, entrances, provisions, root, volumes, host, title, network, known })
     }
 
     /// Takes these of the plan's steps.
@@ -137,9 +131,9 @@ impl<'a> Furnishing<'a> {
                 self.enter_groups(*shown_as_root).step("enter the control groups")
             }
             Step::Await => self.get_provisions().step("get what was prepared outside"),
-            Step::BecomeRoot => become_root().step("become root of the user namespace"),
+            Step::BecomeRoot => process::become_root().step("become root of the user namespace"),
             Step::MapCaller => isolate::map_self(self.legacy.caller).step("map the caller to root"),
-            Step::SeparateMounts => separate_mounts().step("make mounts private"),
+            Step::SeparateMounts => mounts::separate().step("make mounts private"),
             Step::LayImage => {
                 self.root = Some(layers::as_caller(&self.legacy.plan.image, self.legacy.room)?);
                 Ok(())
@@ -152,7 +146,7 @@ impl<'a> Furnishing<'a> {
             }
             Step::EnterRoot => self.enter_root().step("make the image the root"),
             Step::Mount { kind, at, flags, options } => {
-                make_directory(at)?;
+                mounts::make_mount_point(at).step_with(|| format!("make {at}"))?;
                 put(kind, kind, at, MsFlags::from_bits_truncate(*flags), options)
             }
             Step::Tmpfs(Tmpfs { at, flags, options }) => {
@@ -160,12 +154,15 @@ impl<'a> Furnishing<'a> {
                 isolate::tmpfs_with(at, MsFlags::from_bits_truncate(*flags), options)
                     .step_with(|| format!("mount memory at {}", at.display()))
             }
-            Step::Device(name) => self.show_device(name).step_with(|| format!("show /dev/{name}")),
+            Step::Device(name) => self
+                .host()
+                .and_then(|host| host.show_device(name))
+                .step_with(|| format!("show /dev/{name}")),
             Step::Link { at, to } => symlink(to, at).step_with(|| format!("link {at}")),
             Step::Volume { number, at } => self.show_volume(*number, at),
-            Step::Mask(path) => self.mask(path).step_with(|| format!("mask {path}")),
+            Step::Mask(path) => mounts::mask(path).step_with(|| format!("mask {path}")),
             Step::ReadOnly(path) => {
-                make_read_only(path).step_with(|| format!("make {path} read-only"))
+                mounts::make_read_only(path).step_with(|| format!("make {path} read-only"))
             }
             Step::LeaveHost => self.leave_host().step("unmount the host's tree"),
             Step::Temporary => root::provide_tmp().step("make /tmp"),
@@ -180,22 +177,22 @@ impl<'a> Furnishing<'a> {
             }
             Step::Rate(rate) => limit_rate(*rate).step("limit the rate of eth0 (tc-tbf)"),
             Step::Resolver => names::set_resolver(&self.known.servers, &self.network.search),
-            Step::HostSysfs => self.show_sysfs().step("show /sys"),
-            Step::ReadOnlyRoot => remount_read_only("/").step("make the root read-only"),
+            Step::HostSysfs => self.host().and_then(Host::show_sysfs).step("show /sys"),
+            Step::ReadOnlyRoot => mounts::remount_read_only("/").step("make the root read-only"),
             Step::OomScore(score) => hardening::raise_oom_score(*score).step("raise the OOM score"),
             Step::Landlock(writable) => {
-                wall_off(writable.as_deref()).step("restrict itself (Landlock)")
+                process::wall_off(writable.as_deref()).step("restrict itself (Landlock)")
             }
             Step::AllSignals => isolate::dispositions::reset().step("reset what signals do"),
-            Step::OwnClock => start_clock().step("start a clock of its own"),
-            Step::OwnKeyring => own_keyring().step("leave the caller's keys"),
+            Step::OwnClock => process::start_clock().step("start a clock of its own"),
+            Step::OwnKeyring => process::own_keyring().step("leave the caller's keys"),
             Step::Capabilities(granted) => {
-                CapabilitySets::of(Uid::from_raw(0), *granted).apply().step("drop capabilities")
+                CapabilitySets::of_init(*granted).apply().step("drop capabilities")
             }
             Step::Filter => Filter::new(self.legacy.plan.capabilities)
                 .install_for_administrator()
                 .step("filter system calls"),
-            Step::Hide => hide().step("hide PID 1"),
+            Step::Hide => process::hide(&self.title).step("hide PID 1"),
             Step::NoNewPrivileges => {
                 hardening::no_new_privileges().step("give up gaining privileges")
             }
@@ -222,30 +219,16 @@ impl<'a> Furnishing<'a> {
         Ok(())
     }
 
-    fn enter_root(&mut self) -> io::Result<()> {
-        let root = self.root.as_ref().ok_or(Errno::ENOENT)?;
-        isolate::attach_over(root, self.room.as_fd())?;
-        fchdir(root)?;
-        // The old root comes to lie over the new one, and is where this process stays for now.
-        pivot_root(".", ".")?;
-        Ok(fchdir(&self.host)?)
+    fn enter_root(&self) -> io::Result<()> {
+        self.host()?.enter(self.root.as_ref().ok_or(Errno::ENOENT)?)
     }
 
-    /// A device of the host, whose root is the working directory.
-    fn show_device(&self, name: &str) -> io::Result<()> {
-        let target = format!("/dev/{name}");
-        File::create_new(&target)?;
-        let tree = isolate::clone_tree(Some(self.host.as_fd()), &Path::new("dev").join(name))?;
-        isolate::attach(tree, Path::new(&target))
+    fn host(&self) -> io::Result<&Host> {
+        Ok(self.host.as_ref().ok_or(Errno::ENOENT)?)
     }
 
-    /// The host's, whose root is the working directory.
-    fn show_sysfs(&self) -> io::Result<()> {
-        fs::create_dir_all("/sys")?;
-        let tree = isolate::clone_tree(Some(self.host.as_fd()), Path::new("sys"))?;
-        let attributes = Attributes { read_only: true, no_suid: true, no_devices: true };
-        isolate::restrict(&tree, attributes)?;
-        isolate::attach(tree, Path::new("/sys"))
+    fn leave_host(&mut self) -> io::Result<()> {
+        self.host.take().ok_or(Errno::ENOENT)?.leave()
     }
 
     fn show_volume(&self, number: usize, at: &Path) -> Result<(), Failure> {
@@ -256,108 +239,8 @@ impl<'a> Furnishing<'a> {
         };
         show().step_with(|| format!("show the volume at {}", at.display()))
     }
-
-    /// Files by an empty device, directories by an empty file system.
-    fn mask(&self, path: &str) -> io::Result<()> {
-        match fs::metadata(path) {
-            // Not every kernel has everything.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(metadata) if metadata.is_dir() => {
-                let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-                isolate::tmpfs_with(Path::new(path), flags, "size=0,mode=0555")
-            }
-            Ok(_) => isolate::bind(Path::new("/dev/null"), Path::new(path)),
-        }
-    }
-
-    fn leave_host(&self) -> io::Result<()> {
-        fchdir(&self.host)?;
-        umount2(".", MntFlags::MNT_DETACH)?;
-        Ok(nix::unistd::chdir("/")?)
-    }
-}
-
-/// All ids at once; there are no other groups.
-fn become_root() -> io::Result<()> {
-    setgroups(&[])?;
-    let (uid, gid) = (Uid::from_raw(0), Gid::from_raw(0));
-    setresgid(gid, gid, gid)?;
-    Ok(setresuid(uid, uid, uid)?)
 }
 
 fn limit_rate(rate: u64) -> io::Result<()> {
     traffic::limit(&Netlink::open()?, interfaces::find("eth0")?.index, rate)
-}
-
-fn separate_mounts() -> nix::Result<()> {
-    let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
-}
-
-fn make_directory(path: &str) -> Result<(), Failure> {
-    match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.step_with(|| format!("make {path}")),
-    }
-}
-
-/// Whatever is mounted below it stays as it is.
-fn make_read_only(path: &str) -> io::Result<()> {
-    let path = Path::new(path);
-    let tree = match isolate::clone_tree(None, path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    isolate::make_read_only(&tree)?;
-    isolate::attach(tree, path)
-}
-
-fn remount_read_only(path: &str) -> io::Result<()> {
-    // What can be written to alone, /proc/sysrq-trigger for one, can't be opened otherwise.
-    let root = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-    isolate::make_read_only(&root)
-}
-
-/// Gives up what the kernel lets it give up. What may be written to lies in the image, which may have links
-/// on the way there: they lead nowhere but into the container.
-fn wall_off(writable: Option<&[PathBuf]>) -> io::Result<()> {
-    let real =
-        |path: &PathBuf| Ok(CString::new(fs::canonicalize(path)?.into_os_string().into_vec())?);
-    let writable = writable.map(|paths| paths.iter().map(real).collect::<io::Result<_>>());
-    let wall = Landlock { writable: writable.transpose()?, abstract_sockets: true, signals: true };
-    Ok(wall.apply(Abi::of_kernel())?)
-}
-
-/// Children that are started from now on have their own clocks of uptime, which begin now.
-fn start_clock() -> io::Result<()> {
-    match unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME)) {
-        // The kernel has no time namespaces: a difference that a command can only see.
-        Err(Errno::EINVAL) => return Ok(()),
-        other => other?,
-    }
-    let mut offsets = String::new();
-    for (name, clock) in [("monotonic", libc::CLOCK_MONOTONIC), ("boottime", libc::CLOCK_BOOTTIME)]
-    {
-        let now = nix::time::clock_gettime(nix::time::ClockId::from_raw(clock))?;
-        offsets.push_str(&format!("{name} -{} 0\n", now.tv_sec()));
-    }
-    fs::write("/proc/self/timens_offsets", offsets)
-}
-
-/// Whoever has used up their keys goes without: what else keeps commands from keys is the filter.
-fn own_keyring() -> io::Result<()> {
-    match hardening::own_session_keyring() {
-        Ok(_) | Err(Errno::EDQUOT | Errno::ENOSYS) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The order matters: the tie to the parent is undone by changes of who this process is.
-fn hide() -> io::Result<()> {
-    // SAFETY: the process has a single thread, and has read what it was started with.
-    unsafe { isolate::rename(c"duplex-init") }?;
-    hardening::not_dumpable()?;
-    prctl::set_pdeathsig(Signal::SIGKILL)?;
-    Ok(())
 }

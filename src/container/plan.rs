@@ -167,7 +167,8 @@ impl Plan {
 /// The order matters: what needs nothing from outside comes while duplex prepares the rest; a process that
 /// has changed its user can no longer write to its own files in /proc (PR_SET_DUMPABLE), where the clock is
 /// set; new mounts of proc and sysfs are allowed in a user namespace only while the host's are still in
-/// sight, mount_namespaces(7); whatever needs a capability comes before they go.
+/// sight, mount_namespaces(7); while this process has something of the host open it follows no path into the
+/// image, whose links may lead through /proc to what is open; whatever needs a capability comes before they go.
 fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     let become_root = match users {
         Users::Range | Users::Host => Step::BecomeRoot,
@@ -188,11 +189,11 @@ fn steps(wanted: &Wanted, users: Users) -> Vec<Step> {
     }
     steps.push(Step::EnterRoot);
     steps.extend(kernel_files::mounts(wanted.shm_size, shares_network));
-    steps.extend(further_mounts(wanted));
+    steps.push(Step::LeaveHost);
     if !open.paths {
         steps.extend(kernel_files::walls(shares_network));
     }
-    steps.push(Step::LeaveHost);
+    steps.extend(further_mounts(wanted));
     steps.push(Step::Temporary);
     steps.extend(wanted.network.steps());
     steps.push(Step::HostName(wanted.hostname.clone()));

@@ -106,7 +106,7 @@ impl Container {
             }
         }
         let trees: Vec<BorrowedFd<'_>> = trees.iter().map(AsFd::as_fd).collect();
-        Ok(provisions::hand_over(to, &trees).step("hand over what was prepared")?)
+        Ok(hand_over(to, &trees).step("hand over what was prepared")?)
     }
 
     /// Gives the container its users. Returns the user namespace.
@@ -149,9 +149,31 @@ impl AsFd for Container {
     }
 }
 
+/// To PID 1. Where that waits no more a step of it has failed: its session tells which, and why.
+fn hand_over(to: &UnixStream, trees: &[BorrowedFd<'_>]) -> io::Result<()> {
+    match provisions::hand_over(to, trees) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
 /// Gives this process mounts of its own.
 fn separate_mounts() -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWNS).step("get mounts of its own")?;
     let follow = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, follow, None::<&str>).step("keep mounts inside")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nobody_waits_any_more_is_no_failure_of_the_handing_over() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let tree = File::open("/").unwrap();
+        drop(theirs);
+        hand_over(&ours, &[]).unwrap();
+        hand_over(&ours, &[tree.as_fd()]).unwrap();
+    }
 }

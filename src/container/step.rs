@@ -41,7 +41,7 @@ pub(super) enum Step {
     Mask(String),
     /// Forbids writing to what is there.
     ReadOnly(String),
-    /// Lets go of the host's mounts.
+    /// Lets go of the host's mounts and of what is open of them.
     LeaveHost,
     /// Makes /tmp, where the image has none.
     Temporary,
@@ -71,7 +71,7 @@ pub(super) enum Step {
     OwnKeyring,
     /// Makes PID 1 invisible to debuggers.
     Hide,
-    /// Keeps these capabilities and no others.
+    /// Limits commands to these capabilities, and itself to them and those that it starts commands with.
     Capabilities(Capabilities),
     /// Filters its system calls, and those of all commands.
     Filter,
@@ -112,7 +112,7 @@ impl Step {
             Self::Volume { .. } => "asked for; the path is looked up in the container's root alone",
             Self::Mask(_) => "it tells about the host, or could change it",
             Self::ReadOnly(_) => "it could change the host's kernel",
-            Self::LeaveHost => "no path leads to the host any more",
+            Self::LeaveHost => "no path leads to the host any more, nor does a descriptor",
             Self::Temporary => "programs count on it; an image may do without",
             Self::HostName(_) => "it is known by its own name",
             Self::Loopback => "the kernel leaves it down",
@@ -134,7 +134,7 @@ impl Step {
             Self::OwnClock => "its uptime is its own, not the host's (time_namespaces(7))",
             Self::OwnKeyring => "the caller's keys stay out of reach (session-keyring(7))",
             Self::Capabilities(_) => {
-                "docker's default: what programs need, within their namespaces"
+                "docker's default, or asked for; what PID 1 itself has besides, no exec hands on"
             }
             Self::Hide => "nobody can read or change duplex through /proc/1 (CVE-2019-5736)",
             Self::Filter => {
@@ -194,7 +194,8 @@ impl fmt::Display for Step {
             Self::AllSignals => write!(f, "let all signals do what they do by default"),
             Self::OwnClock => write!(f, "start the clock of uptimes at zero"),
             Self::OwnKeyring => write!(f, "join a new session keyring"),
-            Self::Capabilities(granted) => write!(f, "keep the capabilities {granted}"),
+            Self::Capabilities(Capabilities::NONE) => write!(f, "leave commands no capabilities"),
+            Self::Capabilities(granted) => write!(f, "leave commands the capabilities {granted}"),
             Self::Hide => {
                 write!(f, "make PID 1 undumpable, and forget what duplex was called with")
             }

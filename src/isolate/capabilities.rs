@@ -165,6 +165,22 @@ impl CapabilitySets {
         let permitted = if user.is_root() { granted } else { Capabilities::NONE };
         Self { bounding: granted, permitted, ..Self::default() }
     }
+
+    /// What a container's PID 1 has where this is granted to commands. It needs some for itself: to enter
+    /// directories of other users, to start commands as these, at terminals of theirs, and to signal them.
+    /// No exec hands those on, for they are not in the bounding set.
+    pub fn of_init(granted: Capabilities) -> Self {
+        let own: Capabilities = [
+            Capability::CHOWN,
+            Capability::DAC_OVERRIDE,
+            Capability::KILL,
+            Capability::SETGID,
+            Capability::SETUID,
+        ]
+        .into_iter()
+        .collect();
+        Self { bounding: granted, permitted: granted | own, ..Self::default() }
+    }
 }
 
 /// Keeps the permitted set when this thread's user changes from 0 to another, prctl(2),

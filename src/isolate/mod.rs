@@ -48,4 +48,4 @@ pub use privileges::Privileges;
 pub use process::Process;
 pub(crate) use process::send_signal;
 pub use program::Program;
-pub(crate) use title::rename;
+pub(crate) use title::Title;

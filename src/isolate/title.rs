@@ -1,7 +1,9 @@
 //! What others see a process called.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::ops::Range;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
@@ -11,23 +13,40 @@ use nix::sys::prctl;
 const ARG_START: usize = 48;
 const ARG_END: usize = 49;
 
-/// Overwrites the arguments that this process was started with, which every process that sees it may
-/// read, by `name`; and its name of up to 15 bytes.
-///
-/// # Safety
-/// Nothing may go on to use the arguments, and no other thread may run.
-pub(crate) unsafe fn rename(name: &std::ffi::CStr) -> io::Result<()> {
-    prctl::set_name(name)?;
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let (start, end) = arguments(&stat).ok_or(Errno::EINVAL)?;
-    let bytes = name.to_bytes().iter().copied().chain(std::iter::repeat(0));
-    for (address, byte) in (start..end).zip(bytes) {
-        let place = std::ptr::with_exposed_provenance_mut::<u8>(address);
-        // SAFETY: the kernel says that the arguments are here, on the first stack, which stays
-        // writable; nobody else uses them.
-        unsafe { place.write_volatile(byte) };
+/// Where the arguments are that this process was started with.
+#[derive(Debug)]
+pub(crate) struct Title(Range<usize>);
+
+impl Title {
+    /// Asks the kernel. To be called while /proc is the kernel's: what it says is written to.
+    ///
+    /// # Errors
+    /// What reading /proc/self/stat says; `EINVAL` where that is none.
+    pub(crate) fn find() -> io::Result<Self> {
+        let stat = fs::read_to_string("/proc/self/stat")?;
+        let (start, end) = arguments(&stat).ok_or(Errno::EINVAL)?;
+        Ok(Self(start..end))
     }
-    Ok(())
+
+    /// Overwrites the arguments, which every process that sees this one may read, by `name`; and its
+    /// name of up to 15 bytes.
+    ///
+    /// # Safety
+    /// Nothing may go on to use the arguments, and no other thread may run.
+    ///
+    /// # Errors
+    /// What prctl(2) says; none is known.
+    pub(crate) unsafe fn rename(&self, name: &CStr) -> io::Result<()> {
+        prctl::set_name(name)?;
+        let bytes = name.to_bytes().iter().copied().chain(std::iter::repeat(0));
+        for (address, byte) in self.0.clone().zip(bytes) {
+            let place = std::ptr::with_exposed_provenance_mut::<u8>(address);
+            // SAFETY: the kernel says that the arguments are here, on the first stack, which stays
+            // writable; nobody else uses them.
+            unsafe { place.write_volatile(byte) };
+        }
+        Ok(())
+    }
 }
 
 fn arguments(stat: &str) -> Option<(usize, usize)> {
@@ -47,8 +66,7 @@ mod tests {
         let stat = format!("1 (odd) name ) {}\n", fields.join(" "));
         assert_eq!(arguments(&stat), Some((480, 490)));
         assert_eq!(arguments("1 (short) S 1\n"), None);
-        let own = fs::read_to_string("/proc/self/stat").unwrap();
-        let (start, end) = arguments(&own).unwrap();
-        assert_eq!(end - start, fs::read("/proc/self/cmdline").unwrap().len());
+        let Title(own) = Title::find().unwrap();
+        assert_eq!(own.len(), fs::read("/proc/self/cmdline").unwrap().len());
     }
 }

@@ -30,7 +30,10 @@ pub enum VolumeError {
     #[error("the path has a NUL byte in it: remove it")]
     NulInPath,
     /// Not where something can be in a guest.
-    #[error("'{0}' is no place in a guest: give an absolute path without '..', other than '/'")]
+    #[error(
+        "'{0}' is no place in a guest: give an absolute path without '..', other than '/' and what is in \
+         /proc, /sys and /dev"
+    )]
     Place(String),
 }
 
@@ -58,12 +61,16 @@ impl TryFrom<OsString> for Volume {
     }
 }
 
+/// Where the kernel's own file systems are: what is there would hide walls, and deceive programs.
+const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
+
 /// The path without what means nothing in it, if a guest can have something there.
 pub(super) fn place(path: &Path) -> Option<PathBuf> {
     let detour = path.components().any(|component| component == Component::ParentDir);
     // Components leave out doubled slashes and single dots.
     let place: PathBuf = path.components().collect();
-    (path.is_absolute() && !detour && place != Path::new("/")).then_some(place)
+    let kernels = KERNELS.iter().any(|kernels| place.starts_with(kernels));
+    (path.is_absolute() && !detour && !kernels && place != Path::new("/")).then_some(place)
 }
 
 #[cfg(test)]
@@ -82,6 +89,7 @@ mod tests {
         assert_eq!(parse("src:/src"), volume("src", "/src", false));
         assert_eq!(parse("/a b:/c:ro"), volume("/a b", "/c", true));
         assert_eq!(parse("..:/c//d/./e/:rw"), volume("..", "/c/d/e", false));
+        assert_eq!(parse("/dev:/devices"), volume("/dev", "/devices", false));
     }
 
     #[test]
@@ -89,7 +97,9 @@ mod tests {
         for text in ["", "/a", ":/b", "/a:", "/a:/b:ro:x", ":"] {
             assert!(matches!(parse(text), Err(VolumeError::Shape(_))), "{text}");
         }
-        for text in ["/a:b", "/a:/", "/a://.", "/a:/b/../c", "/a:./b"] {
+        let detours = ["/a:b", "/a:/", "/a://.", "/a:/b/../c", "/a:./b"];
+        let kernels = ["/a:/proc", "/a://sys/./fs:ro", "/a:/dev/shm"];
+        for text in [&detours[..], &kernels].concat() {
             assert!(matches!(parse(text), Err(VolumeError::Place(_))), "{text}");
         }
         assert_eq!(parse("/a:/b:z"), Err(VolumeError::Option("z".into())));

@@ -1,5 +1,9 @@
 //! How commands end, and what the caller sees of it.
 
+use std::io;
+use std::os::unix::process::CommandExt;
+
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::common::containers::{among, command, end_of, has_containers, shell};
@@ -38,6 +42,55 @@ fn a_command_that_cannot_be_started_is_named() {
     }
 }
 
+/// What was prepared for it is handed over to nobody then.
+#[test]
+fn a_step_that_fails_early_is_named() {
+    if !has_containers() {
+        return;
+    }
+    let mut command = command(&[], &["true"]);
+    // SAFETY: makes system calls only.
+    unsafe { command.pre_exec(refuse_clocks) };
+    let output = end_of(command);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(
+        stderr.contains("cannot start a clock of its own: Operation not permitted"),
+        "{stderr}"
+    );
+}
+
+/// As some containers do in which duplex may run: unshare(CLONE_NEWTIME) is refused.
+fn refuse_clocks() -> io::Result<()> {
+    let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
+    // The number and the first argument of a call, as seccomp(2) shows them.
+    let filter = [
+        instruction(LOAD, 0, 0),
+        instruction(UNLESS_EQUAL, u32::try_from(libc::SYS_unshare).unwrap(), 3),
+        instruction(LOAD, 16, 0),
+        instruction(UNLESS_EQUAL, libc::CLONE_NEWTIME.unsigned_abs(), 1),
+        instruction(RETURN, refused, 0),
+        instruction(RETURN, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let length = u16::try_from(filter.len()).unwrap();
+    let program = libc::sock_fprog { len: length, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: system calls; the program is alive and is only read.
+    unsafe {
+        Errno::result(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        let mode = libc::SECCOMP_MODE_FILTER;
+        Errno::result(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program))?;
+    }
+    Ok(())
+}
+
+const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+const UNLESS_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+
+fn instruction(code: u32, k: u32, skipped: u8) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).unwrap(), jt: 0, jf: skipped, k }
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     if !has_containers() {
@@ -47,6 +100,7 @@ fn what_cannot_be_is_refused() {
         (&["-u", "nobody-here"][..], "no user nobody-here"),
         (&["--keep", "x"], "--keep: "),
         (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),
+        (&["-v", "/tmp:/proc"], "no place in a guest"),
         (&["--vm"], "cannot be used with"),
     ] {
         let output = end_of(command(options, &["true"]));

@@ -107,7 +107,7 @@ impl Drop for Target {
 }
 
 /// A program as another user, if one is named.
-fn as_user(user: Option<u32>, program: &Path) -> Command {
+pub(crate) fn as_user(user: Option<u32>, program: &Path) -> Command {
     let Some(user) = user.map(|user| user.to_string()) else { return Command::new(program) };
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &user, "--regid", &user, "--clear-groups"]).arg(program);

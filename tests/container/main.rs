@@ -6,12 +6,14 @@
 mod common;
 
 mod attempts;
+mod capabilities;
 mod controls;
 mod ends;
 mod engines;
 mod escapes;
 mod leftovers;
 mod limits;
+mod links;
 mod management;
 mod many;
 mod namespaces;

@@ -84,6 +84,10 @@ fn applied_sets_are_those_that_the_kernel_shows() {
     assert_eq!(sets_after(|| sets.apply()), [granted.0, granted.0, granted.0, 0, 0]);
     assert_eq!(sets_after(|| CapabilitySets::default().apply()), [0; 5]);
     let kill = Capabilities::from(Capability::KILL);
+    let init = CapabilitySets::of_init(kill);
+    let seen = sets_after(|| init.apply());
+    // CHOWN, DAC_OVERRIDE, KILL, SETGID and SETUID.
+    assert_eq!(seen, [kill.0, 0xe3, 0xe3, 0, 0]);
     let all = CapabilitySets { bounding: kill, permitted: kill, inheritable: kill, ambient: kill };
     assert_eq!(sets_after(|| all.apply()), [kill.0; 5]);
 }
