@@ -40,6 +40,14 @@ pub struct Ulimit {
     hard: u64,
 }
 
+/// What remains of several: of those of the same resource the last.
+pub fn last_of_each(limits: &[Ulimit]) -> Vec<Ulimit> {
+    let later = |at: usize| limits.iter().skip(at + 1);
+    let counts =
+        |(at, limit): &(usize, &Ulimit)| later(*at).all(|other| other.resource != limit.resource);
+    limits.iter().enumerate().filter(counts).map(|(_, limit)| limit.clone()).collect()
+}
+
 /// A limit that can't be had.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum UlimitError {

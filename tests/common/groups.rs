@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The groups of an instance, wherever they are.
+/// The groups of an instance, wherever they are: they are called like it, with random digits after that.
 pub(crate) fn groups(name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let below = |parent: &Path| {
@@ -13,10 +13,11 @@ pub(crate) fn groups(name: &str) -> Vec<PathBuf> {
     };
     let root = Path::new("/sys/fs/cgroup");
     for hierarchy in below(root).into_iter().chain([root.to_owned()]) {
-        let group = hierarchy.join("duplex").join(name);
-        if group.is_dir() {
-            found.push(group);
-        }
+        let called = |path: &PathBuf| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.rsplit_once('-').is_some_and(|(begin, _)| begin == name)
+        };
+        found.extend(below(&hierarchy.join("duplex")).into_iter().filter(called));
     }
     found
 }

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use crate::cli::say;
 use crate::instances::Instance;
 use crate::isolate::cgroups::{self, Cgroups, DeviceRule, Group, Plan, Purpose};
-use crate::isolate::rlimits::{Ulimit, UlimitError};
+use crate::isolate::rlimits::{self, Ulimit, UlimitError};
 use crate::random::random_bytes;
 use crate::workload::{
     Bound, CpuQuota, CpuSet, CpuShares, Cpus, DeviceRate, HugePages, LimitError, Limits,
@@ -106,8 +106,9 @@ impl LimitArgs {
 
     /// The resource limits, if commands on this host can have them.
     pub(super) fn ulimits_here(&self) -> Result<Vec<Ulimit>, UlimitError> {
-        self.ulimit.iter().try_for_each(Ulimit::check)?;
-        Ok(self.ulimit.clone())
+        let limits = rlimits::last_of_each(&self.ulimit);
+        limits.iter().try_for_each(Ulimit::check)?;
+        Ok(limits)
     }
 
     /// What a VM is to be, so that it cannot use more. `helpers` is how many programs of this host

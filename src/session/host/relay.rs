@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::signals::{Arrived, Signals};
-use super::streams::CallersStreams;
+use super::streams::{CallersStreams, Sink};
 use crate::session::outbox::Outbox;
 use crate::session::poll::{Poll, Ready, set_nonblocking};
 use crate::session::protocol::{Ending, NotStarted, Output, StreamKind, ToGuest, ToHost};
@@ -99,6 +99,7 @@ impl<'a, U: User> Relay<'a, U> {
             streams,
             credit: 0,
             started: false,
+            lost: None,
             end: None,
             buffer: wire::buffer(),
         }
@@ -106,6 +107,10 @@ impl<'a, U: User> Relay<'a, U> {
 
     /// Starts the command and stays with it until it ends. `on_terminal` says whether it reads from
     /// a terminal there.
+    ///
+    /// # Errors
+    /// The other side's, and that output could not be written: a program that is told to write to a full
+    /// disk has failed.
     pub(crate) fn run(
         mut self,
         start: U::Start,
@@ -121,7 +126,13 @@ impl<'a, U: User> Relay<'a, U> {
             self.send(&ToGuest::StdinEnd)?;
         }
         self.serve(&signals, &mut raw)?;
-        Ok(self.end.unwrap_or(End::Lost))
+        match self.lost {
+            None => Ok(self.end.unwrap_or(End::Lost)),
+            Some(error) => {
+                let text = format!("the command's output cannot be written: {error}");
+                Err(io::Error::new(error.kind(), text))
+            }
+        }
     }
 
     fn serve(&mut self, signals: &Signals, raw: &mut Option<RawMode>) -> io::Result<()> {
@@ -352,9 +363,12 @@ impl<'a, U: User> Relay<'a, U> {
 
     fn write_output(&mut self, output: Output) -> io::Result<()> {
         let slot = self.streams.output(output);
-        // Nobody reads it any more: the command shall learn that as it would here.
-        if slot.as_mut().is_some_and(|sink| sink.flush().is_err()) {
+        // Nobody reads it any more, or the disk is full: the command shall learn that as it would here.
+        if let Some(Err(error)) = slot.as_mut().map(Sink::flush) {
             *slot = None;
+            if error.kind() != ErrorKind::BrokenPipe {
+                self.lost = Some(error);
+            }
             self.send(&ToGuest::OutputClosed(output))?;
         }
         Ok(())
