@@ -66,6 +66,29 @@ fn no_more_processes_than_allowed() {
 }
 
 #[test]
+fn a_command_too_many_ends_nothing_else() {
+    if !has_limits() {
+        return;
+    }
+    let name = &own("full");
+    // The subshell ends when it can start no more, which leaves room for one.
+    let script = "trap 'exit 7' TERM; (while :; do sleep 1000 & done) 2>/dev/null
+                  sleep 1000 & echo full; wait";
+    // Detached: nobody reads what its PID 1 says.
+    let options = ["--detach", "--name", name, "--pids-limit", "8"];
+    assert_eq!(said(shell(&options, script)), format!("{name}\n"));
+    let mut logs = Process::start(&mut among(&["logs", "--follow", name]));
+    logs.stdout.wait_for("full\n");
+    for _ in 0..2 {
+        assert_eq!(end_of(among(&["exec", name, "true"])).status.code(), Some(125));
+    }
+    assert_eq!(said(among(&["stop", name])), format!("{name}\n"));
+    assert_eq!(said(among(&["wait", name])), "7\n");
+    logs.end();
+    assert_eq!(said(among(&["rm", name])), format!("{name}\n"));
+}
+
+#[test]
 fn a_share_of_a_processor_is_held() {
     if !has_limits() {
         return;
