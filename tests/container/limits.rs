@@ -206,6 +206,22 @@ fn it_is_killed_before_others() {
 }
 
 #[test]
+fn what_would_be_done_is_said_and_not_done() {
+    if !has_limits() {
+        return;
+    }
+    let name = &own("explained");
+    let plan = said(shell(&["--name", name, "--pids-limit", "77", "--explain"], "true"));
+    let (group, way) = plan.split_once("\nThe way to it:\n").unwrap();
+    assert!(group.starts_with("Its control group:\n"), "{plan}");
+    for step in [name.as_str(), "write 77 to "] {
+        assert!(group.contains(step), "no '{step}' in:\n{plan}");
+    }
+    assert!(way.starts_with("  1. clone3 into the group"), "{plan}");
+    assert!(groups(name).is_empty());
+}
+
+#[test]
 fn limits_that_contradict_each_other_are_refused() {
     for (options, reason) in [
         (&["--memory-swap", "64M"][..], "give --memory too"),
