@@ -80,7 +80,10 @@ fn a_command_too_many_ends_nothing_else() {
     let mut logs = Process::start(&mut among(&["logs", "--follow", name]));
     logs.stdout.wait_for("full\n");
     for _ in 0..2 {
-        assert_eq!(end_of(among(&["exec", name, "true"])).status.code(), Some(125));
+        let output = end_of(among(&["exec", name, "true"]));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains("can start no more processes"), "{stderr}");
     }
     assert_eq!(said(among(&["stop", name])), format!("{name}\n"));
     assert_eq!(said(among(&["wait", name])), "7\n");
