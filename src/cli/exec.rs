@@ -67,7 +67,11 @@ fn here(args: &Args, found: &Found) -> Result<ExitCode, Box<dyn Error>> {
         }
         End::Interrupted(number) => Ending::Killed(number).exit_status(),
         End::Lost => {
-            say(format_args!("{} has ended, and the command with it", args.name));
+            say(format_args!(
+                "{} has ended, and the command with it; or it can start no more processes: give it more \
+                 with --pids-limit",
+                args.name
+            ));
             FAILED
         }
     }

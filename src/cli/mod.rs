@@ -188,7 +188,14 @@ fn say(message: impl Display) {
 /// Text on stderr: stdout is the guest's or the command's. Whoever closed it, or let it fill a disk,
 /// does without; `eprint!` would panic.
 fn report(text: impl Display) {
-    let _ = write!(std::io::stderr(), "{text}");
+    let _ = write!(std::io::stderr(), "{}", harmless(&text.to_string()));
+}
+
+/// Text for people's eyes, some of which may come from an image or a hostile guest: a terminal shows it and
+/// does nothing else. Characters that control one are replaced, but for line breaks and tabs.
+fn harmless(text: &str) -> String {
+    let controls = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.replace(controls, "\u{fffd}")
 }
 
 /// An empty table without rules, in the style of docker's.
@@ -196,4 +203,20 @@ fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().copied());
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_does_nothing_to_a_terminal() {
+        let plain = "a\tb\nü 日本 \u{1f600}";
+        assert_eq!(harmless(plain), plain);
+        // Those of ASCII, DEL, and the one-character form of ESC [.
+        assert_eq!(
+            harmless("\x1b[2J\r\x07\x7f\u{9b}x"),
+            "\u{fffd}[2J".to_owned() + &"\u{fffd}".repeat(4) + "x"
+        );
+    }
 }

@@ -119,6 +119,11 @@ impl Plan {
         })
     }
 
+    /// Has commands confined by AppArmor, or not.
+    pub(crate) fn confine(&mut self, by_apparmor: bool) {
+        self.apparmor = by_apparmor;
+    }
+
     /// The disk of the image, where that is its root instead of the directory.
     pub(crate) fn disk(&self) -> Option<&Path> {
         self.disk.as_deref()

@@ -1,7 +1,8 @@
 //! Further sessions: commands that join the first one in its guest.
 
+use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ impl Door {
             let connection = unsafe { OwnedFd::from_raw_fd(connection) };
             // A session that can't be started must not end the others; its connection ends.
             if let Err(error) = start_session(&connection, self.wall()) {
-                eprintln!("duplex: a further session cannot be started: {error}");
+                complain(format_args!("a further session cannot be started: {error}"));
             }
         }
     }
@@ -88,10 +89,16 @@ impl Observer for Door {
 
     fn ready(&mut self) {
         if let Err(error) = self.admit() {
-            eprintln!("duplex: further sessions cannot be accepted: {error}");
+            complain(format_args!("further sessions cannot be accepted: {error}"));
             self.is_stuck = true;
         }
     }
+}
+
+/// On the guest's console, or where duplex says something. Nobody needs to be there: that of a container
+/// which was started with --detach has gone.
+fn complain(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "duplex: {what}");
 }
 
 /// Serves a connection in a process of its own. What else init has open, the other sessions' connections
@@ -102,7 +109,7 @@ fn start_session(connection: &OwnedFd, wall: Option<Arc<dyn BeforeExec>>) -> io:
         match run(connection.into(), wall) {
             Ok(()) => 0,
             Err(failure) => {
-                eprintln!("duplex: a further session cannot go on: {failure}");
+                complain(format_args!("a further session cannot go on: {failure}"));
                 FAILED
             }
         }

@@ -2,6 +2,7 @@
 //! offers, mounted where programs expect it.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
@@ -108,7 +109,7 @@ pub(super) fn make_read_only() -> Result<(), Failure> {
 }
 
 /// The overlay's root has the attributes of the upper layer's.
-fn take_after(upper: &str, lower: &str) -> std::io::Result<()> {
+fn take_after(upper: &str, lower: &str) -> io::Result<()> {
     let metadata = fs::metadata(lower)?;
     chown(upper, Some(metadata.uid()), Some(metadata.gid()))?;
     fs::set_permissions(upper, metadata.permissions())
@@ -136,11 +137,11 @@ fn mount_kernel_file_systems(root: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Programs count on it; an image may do without.
-pub(crate) fn provide_tmp() -> std::io::Result<()> {
-    if fs::exists("/tmp")? {
-        return Ok(());
+/// Programs count on it; an image may do without, or have a link there that leads nowhere yet.
+pub(crate) fn provide_tmp() -> io::Result<()> {
+    match fs::symlink_metadata("/tmp") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir("/tmp")?,
+        other => return other.map(drop),
     }
-    fs::create_dir("/tmp")?;
     fs::set_permissions("/tmp", fs::Permissions::from_mode(0o1777))
 }

@@ -1,12 +1,16 @@
 //! Who runs the command: names and numbers, from the image's passwd(5) and group(5).
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 
 use crate::session::guest::Identity;
 
 /// Groups beyond this many can't be given to a process (NGROUPS_MAX in limits.h).
 const MOST_GROUPS: usize = 65_536;
+
+/// How long the image's files may be, in bytes: enough for ten thousand users.
+const LONGEST: u64 = 1 << 20;
 
 /// Who runs the command, and where they live.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,18 +24,33 @@ pub(super) struct User {
 /// # Errors
 /// In words, for the caller's eyes.
 pub(super) fn find(wanted: Option<&str>) -> Result<User, String> {
-    let read = |path| match fs::read(path) {
-        // Neither has to exist: numbers need no names.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(format!("cannot read the image's {path}: {error}")),
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-    };
     let mut user = resolve(wanted.unwrap_or("0"), &read("/etc/passwd")?, &read("/etc/group")?)?;
     // user_namespaces(7). A kernel without such namespaces has no such file.
     if read("/proc/self/setgroups")? == "deny\n" {
         user.identity.groups = None;
     }
     Ok(user)
+}
+
+/// What a file says; nothing where there is none, for numbers need no names. An image decides what lies
+/// there: a FIFO is not waited for, and no memory is spent on more than a list of users.
+fn read(path: &str) -> Result<String, String> {
+    let failed = |reason: String| format!("cannot read the image's {path}: {reason}");
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        other => other.map_err(|error| failed(error.to_string()))?,
+    };
+    if !file.metadata().map_err(|error| failed(error.to_string()))?.is_file() {
+        return Err(failed("it is no regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let length = file.take(LONGEST + 1).read_to_end(&mut bytes);
+    let length = length.map_err(|error| failed(error.to_string()))?;
+    if u64::try_from(length).is_ok_and(|length| length > LONGEST) {
+        return Err(failed(format!("it is longer than {LONGEST} bytes")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn resolve(wanted: &str, passwd: &str, group: &str) -> Result<User, String> {
@@ -113,6 +132,22 @@ mod tests {
             assert!(error.contains(&format!("no user {wanted};")), "{error}");
         }
         assert!(resolve("ann:eve", PASSWD, GROUP).unwrap_err().contains("no group eve;"));
+    }
+
+    #[test]
+    fn only_a_file_of_a_common_length_is_read() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+        assert_eq!(read(&at("none")), Ok(String::new()));
+        nix::unistd::mkfifo(at("fifo").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(read(&at("fifo")).unwrap_err().contains("fifo: it is no regular file"));
+        assert!(read(&at(".")).unwrap_err().contains("no regular file"));
+        assert!(read("/dev/zero").unwrap_err().contains("no regular file"));
+        let file = File::create(at("file")).unwrap();
+        file.set_len(LONGEST).unwrap();
+        assert_eq!(read(&at("file")).unwrap().len(), 1 << 20);
+        file.set_len(LONGEST + 1).unwrap();
+        assert!(read(&at("file")).unwrap_err().contains("longer than 1048576 bytes"));
     }
 
     #[test]

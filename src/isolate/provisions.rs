@@ -11,7 +11,13 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, s
 pub(crate) const MOST: usize = 64;
 
 /// Hands them over, in this order.
+///
+/// # Errors
+/// `E2BIG` if there are more than [`MOST`], of which nothing is handed over.
 pub(crate) fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if descriptors.len() > MOST {
+        return Err(Errno::E2BIG.into());
+    }
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     // Some data has to go with them.
@@ -24,7 +30,7 @@ pub(crate) fn hand_over(socket: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> 
 /// Waits for what is handed over.
 ///
 /// # Errors
-/// `EPIPE` if the other side has gone instead.
+/// `EPIPE` if the other side has gone instead; `ENOBUFS` if it has sent more than [`MOST`].
 pub(crate) fn receive(socket: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut byte = [0];
     let mut data = [IoSliceMut::new(&mut byte)];
@@ -57,12 +63,16 @@ mod tests {
         let zero = File::open("/dev/zero").unwrap();
         hand_over(&ours, &[zero.as_fd()]).unwrap();
         hand_over(&ours, &[]).unwrap();
+        let too_many = hand_over(&ours, &[zero.as_fd(); MOST + 1]).unwrap_err();
+        assert_eq!(too_many.raw_os_error(), Some(libc::E2BIG));
+        hand_over(&ours, &[zero.as_fd(); MOST]).unwrap();
         drop(ours);
         let mut file = File::from(receive(&theirs).unwrap().remove(0));
         let mut byte = [1];
         file.read_exact(&mut byte).unwrap();
         assert_eq!(byte, [0]);
         assert!(receive(&theirs).unwrap().is_empty());
+        assert_eq!(receive(&theirs).unwrap().len(), MOST);
         assert_eq!(receive(&theirs).unwrap_err().raw_os_error(), Some(libc::EPIPE));
     }
 }

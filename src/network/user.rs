@@ -10,13 +10,16 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::Pid;
 
 use crate::host;
+use crate::isolate::cgroups::Group;
 use crate::isolate::{Process, Program};
 use crate::vm::devices::virtio::net::passt::{self, PasstError, UserNetwork};
 use crate::workload::PublishedPort;
 
 const PROGRAM: &str = "pasta";
+
 /// What its interface in the container is called.
 const INTERFACE: &str = "eth0";
+
 /// A pasta that serves a container. It ends when this is dropped or this process ends.
 #[derive(Debug)]
 pub(crate) struct UserLink {
@@ -29,12 +32,14 @@ impl UserLink {
     /// The size that its interface is to have for packets: the largest, since each costs it as much.
     pub(crate) const MTU: u16 = 65520;
 
-    /// Starts one for the container whose first process this is, and waits until its interface is there.
+    /// Starts one for the container whose first process this is, in `group` if one is given, and waits
+    /// until its interface is there.
     ///
     /// # Errors
     /// Why it has not started.
     pub(crate) fn start(
         container: Pid,
+        group: Option<&Group>,
         network: &UserNetwork,
         published: &[PublishedPort],
     ) -> Result<UserLink, PasstError> {
@@ -44,11 +49,14 @@ impl UserLink {
         fcntl(&log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         let (ready, tell) = io::pipe()?;
         let null: OwnedFd = File::open("/dev/null")?.into();
-        let process = Program::new(path, arguments(container, network, published))?
+        let mut program = Program::new(path, arguments(container, network, published))?
             .env([("PATH", std::env::var_os("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin")))])?
             .descriptors(vec![null, tell.into(), log.into()])
-            .dies_with_parent()
-            .spawn()?;
+            .dies_with_parent();
+        if let Some(group) = group {
+            program = program.in_group(group)?;
+        }
+        let process = program.spawn()?;
         let mut number = String::new();
         BufReader::new(ready).read_line(&mut number)?;
         if number.ends_with('\n') {

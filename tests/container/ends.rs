@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::common::containers::{among, command, end_of, has_containers, shell};
+use crate::common::image;
 use crate::common::process::Process;
 
 #[test]
@@ -96,12 +97,15 @@ fn what_cannot_be_is_refused() {
     if !has_containers() {
         return;
     }
+    let volumes: Vec<String> = (0..9).map(|number| format!("/usr:/{number}")).collect();
+    let too_many: Vec<&str> = volumes.iter().flat_map(|volume| ["-v", volume]).collect();
     for (options, said) in [
         (&["-u", "nobody-here"][..], "no user nobody-here"),
         (&["--keep", "x"], "--keep: "),
         (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),
         (&["-v", "/tmp:/proc"], "no place in a guest"),
         (&["--vm"], "cannot be used with"),
+        (&too_many, "9 volumes are too many"),
     ] {
         let output = end_of(command(options, &["true"]));
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -133,4 +137,23 @@ fn what_the_command_leaves_running_ends_with_it() {
     }
     let output = end_of(shell(&[], "sleep 1000 & sleep 1000 & echo done"));
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"done\n"[..]));
+}
+
+/// Names and paths come from images, and what is said from whoever runs in a container.
+#[test]
+fn messages_do_nothing_to_a_terminal() {
+    if !has_containers() {
+        return;
+    }
+    for options in [&[][..], &["-d"]] {
+        let mut run = among(&["run", "--container", "-u", "\x1b[2J\u{9b}x\r"]);
+        let output = end_of({
+            run.args(options).arg(image::busybox()).arg("true");
+            run
+        });
+        assert_eq!(output.status.code(), Some(125));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let said = "no user \u{fffd}[2J\u{fffd}x\u{fffd};";
+        assert!(stderr.contains(said) && !stderr.contains(['\x1b', '\r', '\u{9b}']), "{stderr:?}");
+    }
 }

@@ -66,6 +66,32 @@ fn no_more_processes_than_allowed() {
 }
 
 #[test]
+fn a_command_too_many_ends_nothing_else() {
+    if !has_limits() {
+        return;
+    }
+    let name = &own("full");
+    // The subshell ends when it can start no more, which leaves room for one.
+    let script = "trap 'exit 7' TERM; (while :; do sleep 1000 & done) 2>/dev/null
+                  sleep 1000 & echo full; wait";
+    // Detached: nobody reads what its PID 1 says.
+    let options = ["--detach", "--name", name, "--pids-limit", "8"];
+    assert_eq!(said(shell(&options, script)), format!("{name}\n"));
+    let mut logs = Process::start(&mut among(&["logs", "--follow", name]));
+    logs.stdout.wait_for("full\n");
+    for _ in 0..2 {
+        let output = end_of(among(&["exec", name, "true"]));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains("can start no more processes"), "{stderr}");
+    }
+    assert_eq!(said(among(&["stop", name])), format!("{name}\n"));
+    assert_eq!(said(among(&["wait", name])), "7\n");
+    logs.end();
+    assert_eq!(said(among(&["rm", name])), format!("{name}\n"));
+}
+
+#[test]
 fn a_share_of_a_processor_is_held() {
     if !has_limits() {
         return;
@@ -180,6 +206,22 @@ fn it_is_killed_before_others() {
     assert_eq!(score, format!("{wanted}\n{wanted}\n"));
     let output = end_of(shell(&["--oom-score-adj", "-1"], "true"));
     assert_eq!(output.status.code(), Some(125));
+}
+
+#[test]
+fn what_would_be_done_is_said_and_not_done() {
+    if !has_limits() {
+        return;
+    }
+    let name = &own("explained");
+    let plan = said(shell(&["--name", name, "--pids-limit", "77", "--explain"], "true"));
+    let (group, way) = plan.split_once("\nThe way to it:\n").unwrap();
+    assert!(group.starts_with("Its control group:\n"), "{plan}");
+    for step in [name.as_str(), "write 77 to "] {
+        assert!(group.contains(step), "no '{step}' in:\n{plan}");
+    }
+    assert!(way.starts_with("  1. clone3 into the group"), "{plan}");
+    assert!(groups(name).is_empty());
 }
 
 #[test]

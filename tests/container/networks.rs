@@ -385,6 +385,7 @@ fn a_user_has_their_own_network() {
         for child in $(cat /proc/$web/task/$web/children); do
             case $(cat /proc/$child/comm) in pass*|past*) pasta=$child ;; esac
         done
+        if grep -q "duplex/web$ID" /proc/$pasta/cgroup; then echo "pasta is limited"; fi
         kill -9 $web; wait $web 2>/dev/null || :
         # It is nobody's child here, so that it has gone shows by its number.
         tail --pid=$pasta -f /dev/null; echo "pasta has gone"
@@ -403,6 +404,7 @@ fn a_user_has_their_own_network() {
             "loopback only: web",
             "not loopback: nothing",
             "taken: 125",
+            "pasta is limited",
             "pasta has gone",
         ],
     );

@@ -1,9 +1,14 @@
 //! The root file system: layered, with what the kernel offers, and directories of the host.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Output;
 
-use crate::common::containers::{end_of, has_containers, said, shell};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tempfile::TempDir;
+
+use crate::common::containers::{among, end_of, has_containers, said, shell};
 use crate::common::{image, text};
 
 #[test]
@@ -64,4 +69,73 @@ fn a_volume_is_a_directory_of_the_host() {
     let read_only = format!("{volume}:ro");
     let script = "touch /made/data/x 2>&1 | grep -c 'Read-only'";
     assert_eq!(said(shell(&["-v", &read_only], script)), "1\n");
+}
+
+/// An image with busybox alone.
+fn small_image() -> TempDir {
+    let image = tempfile::tempdir().unwrap();
+    for directory in ["bin", "etc"] {
+        fs::create_dir(image.path().join(directory)).unwrap();
+    }
+    let busybox = image::busybox().join("bin/busybox");
+    fs::copy(busybox, image.path().join("bin/busybox")).unwrap();
+    image
+}
+
+/// Runs a program of such an image.
+fn run_of(image: &TempDir, argv: &[&str]) -> Output {
+    let mut command = among(&["run", "--container"]);
+    command.arg(image.path()).args(argv);
+    end_of(command)
+}
+
+#[test]
+fn a_list_of_users_that_is_no_file_is_not_waited_for() {
+    if !has_containers() {
+        return;
+    }
+    let image = small_image();
+    let list = image.path().join("etc/passwd");
+    mkfifo(&list, Mode::S_IRWXU).unwrap();
+    let refused = |reason: &str| {
+        let output = run_of(&image, &["/bin/busybox", "true"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{stderr}");
+        assert!(stderr.contains(&format!("the image's /etc/passwd: {reason}")), "{stderr}");
+    };
+    refused("it is no regular file");
+    fs::remove_file(&list).unwrap();
+    // A terabyte that takes no room.
+    fs::File::create(&list).unwrap().set_len(1 << 40).unwrap();
+    refused("it is longer than");
+}
+
+#[test]
+fn an_image_may_have_a_link_at_tmp_that_leads_nowhere() {
+    if !has_containers() {
+        return;
+    }
+    let image = small_image();
+    symlink("/run/nonesuch", image.path().join("tmp")).unwrap();
+    let output = run_of(&image, &["/bin/busybox", "readlink", "/tmp"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.stdout, b"/run/nonesuch\n", "{stderr}");
+}
+
+#[test]
+fn links_in_an_image_lead_nowhere_else() {
+    if !has_containers() {
+        return;
+    }
+    let (outside, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let image = small_image();
+    // Both to a directory of the host: by its name, and by ways up.
+    symlink(outside.path(), image.path().join("data")).unwrap();
+    let up = format!("../../../../../..{}", text(outside.path()));
+    symlink(&up, image.path().join("proc")).unwrap();
+    let mut command = among(&["run", "--container"]);
+    command.args(["-v", &format!("{}:/data", text(here.path()))]).arg(image.path());
+    command.args(["/bin/busybox", "true"]);
+    end_of(command);
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
 }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
+use super::security::Confinement;
 use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
@@ -18,7 +19,8 @@ use crate::image;
 use crate::init::Start;
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
-use crate::session::host::Signals;
+use crate::isolate::cgroups;
+use crate::session::host::{End, Signals};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
 use crate::workload;
@@ -31,6 +33,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
     refuse(args)?;
     subject.about.testbed = args.count_instructions;
     let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
+    let confinement = args.security.confinement()?;
     let wanted = Wanted {
         image: subject.image.clone(),
         hostname: subject.about.name.clone(),
@@ -41,7 +44,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
         shm_size: args.mounts.shm_size,
         ulimits: args.limits.ulimits_here()?,
         oom_score: args.limits.oom_score_adj,
-        apparmor: args.security.confinement()?,
+        apparmor: confinement != Confinement::Unconfined,
         network: network::of_container(&args.network, capabilities)?,
         openings: args.security.openings(),
         // The testbed sees this host's files by a file system that cannot show them with other owners.
@@ -55,7 +58,20 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
     let measured = args.timing || args.count_instructions;
     let timing = measured.then_some(Timing { unit, json: args.json });
     let cgroup_parent = args.limits.parent();
-    Ok(ContainerOrder { subject, plan, limits: args.limits.read()?, cgroup_parent, timing })
+    let limits = args.limits.read()?;
+    Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing })
+}
+
+/// What would be done, in order and with reasons. Nothing is.
+///
+/// # Errors
+/// There can be no such control group.
+pub(super) fn explain(order: &ContainerOrder) -> Result<String, cgroups::Error> {
+    let (name, plan) = (&order.subject.about.name, &order.plan);
+    let group = limits::plan(name, &order.limits, &order.cgroup_parent, plan.devices())?;
+    let none =
+        if group.steps().is_empty() { "none: this user has none to make one in\n" } else { "" };
+    Ok(format!("Its control group:\n{none}{group}\nThe way to it:\n{plan}"))
 }
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
@@ -88,7 +104,11 @@ fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
 }
 
 /// Runs the container until its command ends; returns the exit status.
-pub(super) fn run(order: &ContainerOrder, recorder: &Recorder) -> Result<ExitCode, Box<dyn Error>> {
+pub(super) fn run(
+    order: &mut ContainerOrder,
+    recorder: &Recorder,
+) -> Result<ExitCode, Box<dyn Error>> {
+    order.plan.confine(order.confinement.provide()?);
     let Some(timing) = order.timing else {
         return carry_out(order, Times { outside: recorder, inside: None });
     };
@@ -115,13 +135,17 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let (held, setting) = network::connect(&container, name, order.plan.network(), reserved)?;
+    let (held, setting) = network::connect(&container, &group, name, &order.plan, reserved)?;
     let start = Start { setting, ..subject.start.clone() };
     let ended = container.as_fd();
     let attended =
         attend(subject, start, &instance, ours, (ended, &group), signals, Some(recorder))?;
     recorder.reached(Phase::End);
-    container.wait()?;
+    match attended.end {
+        End::Ended(_) | End::NotStarted { .. } => container.wait()?,
+        // Whatever its PID 1 waits for: this ends it.
+        End::Interrupted(_) | End::Lost => drop(container),
+    }
     recorder.reached(Phase::Gone);
     drop(held);
     let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());

@@ -212,7 +212,8 @@ pub(super) fn group_of_vm(
     Ok(OwnGroup(plan.create()?))
 }
 
-fn plan(
+/// Plans a control group. No devices work in it but `devices`, if that says any.
+pub(super) fn plan(
     name: &str,
     limits: &Limits,
     parent: &str,

@@ -164,7 +164,7 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn E
         recorder.reached(Phase::Decided);
         let order = container::decide(args, subject)?;
         if args.explain {
-            write!(io::stdout(), "{}", order.plan)?;
+            write!(io::stdout(), "{}", container::explain(&order)?)?;
             return Ok(ExitCode::SUCCESS);
         }
         Order::Container(Box::new(order))
@@ -174,7 +174,7 @@ pub(super) fn run(args: &Args, recorder: Recorder) -> Result<ExitCode, Box<dyn E
     if args.detach {
         return detach::run(&order);
     }
-    carry_out(&order, recorder)
+    carry_out(order, recorder)
 }
 
 /// Runs what was decided elsewhere.
@@ -187,17 +187,17 @@ pub(super) fn run_order(args: &OrderArgs, recorder: Recorder) -> Result<ExitCode
     }
     let order: Order = serde_json::from_slice(&json)?;
     let _lease = order.subject().leased.as_deref().map(Lease::take).transpose()?;
-    carry_out(&order, recorder)
+    carry_out(order, recorder)
 }
 
-fn carry_out(order: &Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
+fn carry_out(order: Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error>> {
     if let Err(error) = crate::network::sweep() {
         log::warn!("what others have left on networks stays for now: {error}");
     }
     match order {
-        order if order.subject().about.testbed => in_testbed::run(order),
-        Order::Container(order) => container::run(order, &recorder),
-        Order::Vm(order) => here::run(order, recorder),
+        order if order.subject().about.testbed => in_testbed::run(&order),
+        Order::Container(mut order) => container::run(&mut order, &recorder),
+        Order::Vm(order) => here::run(&order, recorder),
     }
 }
 

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use crate::workload::{Tmpfs, Volume, parse_size};
 
+/// How many volumes there can be: each takes a virtio device of a guest, of which there are sixteen. A container
+/// could have more, but not what runs in both halves.
+const MOST_VOLUMES: usize = 8;
+
 /// The options, called as docker calls them.
 #[derive(clap::Args)]
 pub(super) struct MountArgs {
@@ -20,11 +24,15 @@ pub(super) struct MountArgs {
 }
 
 impl MountArgs {
-    /// Whether each has a place of its own.
+    /// Whether there are not too many, and each has a place of its own.
     ///
     /// # Errors
     /// In words for the user.
     pub(super) fn check(&self, volumes: &[Volume]) -> Result<(), String> {
+        let count = volumes.len();
+        if count > MOST_VOLUMES {
+            return Err(format!("-v: {count} volumes are too many: there can be {MOST_VOLUMES}"));
+        }
         let places = volumes.iter().map(|volume| volume.guest.as_path());
         let mut places: Vec<&Path> =
             places.chain(self.tmpfs.iter().map(|tmpfs| tmpfs.at.as_path())).collect();
@@ -63,6 +71,10 @@ mod tests {
         assert!(mounts(&["/a"]).check(&[volume("/x:/a/")]).unwrap_err().contains("at /a:"));
         assert!(mounts(&["/a", "/a:ro"]).check(&[]).is_err());
         assert!(mounts(&[]).check(&[volume("/x:/a"), volume("/y:/a")]).is_err());
+        let many =
+            |count| (0..count).map(|number| volume(&format!("/x:/{number}"))).collect::<Vec<_>>();
+        assert_eq!(mounts(&[]).check(&many(8)), Ok(()));
+        assert!(mounts(&[]).check(&many(9)).unwrap_err().contains("9 volumes are too many"));
         assert_eq!((size("2M"), size("0").is_err()), (Ok(2 << 20), true));
     }
 }

@@ -4,10 +4,11 @@ use std::error::Error;
 
 use super::nets;
 use crate::cli::say;
-use crate::container::{Attachment, Container, Network as ContainerNetwork};
+use crate::container::{Attachment, Container, Network as ContainerNetwork, Plan};
 use crate::host;
 use crate::init::{self, Layer, Setting};
 use crate::isolate::capabilities::{Capabilities, Capability};
+use crate::isolate::cgroups::Group;
 use crate::network::{self, Inside, Newcomer, Place, Reserved, UserLink};
 use crate::vm::devices::virtio::net::passt::UserNetwork;
 use crate::workload::{AddressedNet, Net, NetBackend, PublishedPort, parse_rate};
@@ -141,16 +142,18 @@ pub(super) fn reserve(published: &[PublishedPort]) -> Result<Option<Reserved>, B
     Ok(Some(network::reserve(published)?))
 }
 
-/// Connects a container that has been started; says what its PID 1 is to make of it.
+/// Connects a container that has been started in `group`; says what its PID 1 is to make of it.
 ///
 /// # Errors
 /// There is no such network, or what the kernel, nft or pasta said.
 pub(super) fn connect(
     container: &Container,
+    group: &Group,
     name: &str,
-    wanted: &ContainerNetwork,
+    plan: &Plan,
     reserved: Option<Reserved>,
 ) -> Result<(Held, Option<Setting>), Box<dyn Error>> {
+    let wanted = plan.network();
     if wanted.attachment == Attachment::None {
         return Ok((Held::default(), None));
     }
@@ -165,7 +168,10 @@ pub(super) fn connect(
         Attachment::User => {
             // pasta takes them itself, in a moment.
             drop(reserved);
-            let link = UserLink::start(container.pid(), &UserNetwork::of(0), &wanted.published)?;
+            // Where only some devices work, /dev/net/tun is none of them: pasta stays outside.
+            let group = plan.devices().is_none().then_some(group);
+            let (pid, addresses) = (container.pid(), UserNetwork::of(0));
+            let link = UserLink::start(pid, group, &addresses, &wanted.published)?;
             let (addressing, servers) = nets::by_passt(0, &resolver);
             decided.interfaces.push(addressing);
             decided.servers = servers;

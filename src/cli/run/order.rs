@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::security::Confinement;
 use super::volumes::Volume;
 use crate::cli::timing::{Timing, Unit};
 use crate::container;
@@ -30,9 +31,7 @@ impl Order {
             Order::Container(order) => &order.subject,
         }
     }
-}
 
-impl Order {
     /// What it is about, to be changed.
     pub(super) fn subject_mut(&mut self) -> &mut Subject {
         match self {
@@ -79,6 +78,8 @@ pub(super) struct ContainerOrder {
     pub(super) subject: Subject,
     /// The way to it.
     pub(super) plan: container::Plan,
+    /// What AppArmor is to confine commands to.
+    pub(super) confinement: Confinement,
     /// What it may use.
     pub(super) limits: Limits,
     /// The control group that its own is made in.

@@ -2,8 +2,10 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::container::Openings;
-use crate::isolate::apparmor;
+use crate::isolate::apparmor::{self, LoadError};
 
 /// The options.
 #[derive(clap::Args)]
@@ -48,31 +50,53 @@ impl SecurityArgs {
         openings
     }
 
-    /// Decides whether commands are confined by AppArmor: where that is enabled, unless said otherwise.
-    /// Loads the profile where it is not loaded yet.
+    /// Decides what commands are confined to by AppArmor: its profile where AppArmor is enabled, unless said
+    /// otherwise.
     ///
     /// # Errors
-    /// The profile was asked for, and cannot be had.
-    pub(super) fn confinement(&self) -> Result<bool, String> {
+    /// The profile was asked for, and this kernel has none.
+    pub(super) fn confinement(&self) -> Result<Confinement, &'static str> {
         let asked = self.security_opt.iter().rev().find_map(|option| match option {
             SecurityOption::AppArmor(asked) => Some(*asked),
             _ => None,
         });
-        match (asked, apparmor::is_enabled()) {
-            (Some(Confinement::Unconfined), _) | (None, false) => Ok(false),
-            (Some(Confinement::Profile), false) => Err(
-                "--security-opt apparmor: this host's kernel has no AppArmor enabled: leave it \
-                     away"
-                    .into(),
+        match (asked.unwrap_or(Confinement::ProfileIfThere), apparmor::is_enabled()) {
+            (Confinement::Profile, false) => Err(
+                "--security-opt apparmor: this host's kernel has no AppArmor enabled: leave it away",
             ),
-            (asked, true) => match apparmor::provide() {
-                Ok(()) => Ok(true),
-                Err(error) if asked.is_some() => Err(error.to_string()),
-                Err(error) => {
-                    log::info!("the container is not confined by AppArmor: {error}");
-                    Ok(false)
-                }
-            },
+            (Confinement::ProfileIfThere, false) => Ok(Confinement::Unconfined),
+            (confinement, _) => Ok(confinement),
+        }
+    }
+}
+
+/// What AppArmor confines commands to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Confinement {
+    /// The profile of this program.
+    Profile,
+    /// The same if it can be had.
+    ProfileIfThere,
+    /// Nothing.
+    Unconfined,
+}
+
+impl Confinement {
+    /// Sees to it that the profile is loaded, where it is wanted; says whether commands can be confined.
+    ///
+    /// # Errors
+    /// It has to be there, and cannot be had.
+    pub(super) fn provide(self) -> Result<bool, LoadError> {
+        if self == Self::Unconfined {
+            return Ok(false);
+        }
+        match apparmor::provide() {
+            Ok(()) => Ok(true),
+            Err(error) if self == Self::Profile => Err(error),
+            Err(error) => {
+                log::info!("the container is not confined by AppArmor: {error}");
+                Ok(false)
+            }
         }
     }
 }
@@ -103,15 +127,6 @@ enum SecurityOption {
     AllCalls,
     SystemPaths,
     NewPrivileges(bool),
-}
-
-/// What AppArmor confines commands to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Confinement {
-    /// The profile of this program.
-    Profile,
-    /// Nothing.
-    Unconfined,
 }
 
 impl FromStr for SecurityOption {
@@ -169,7 +184,7 @@ mod tests {
         let mut args = SecurityArgs { security_opt: Vec::new(), userns: None, cgroupns: None };
         assert_eq!(args.openings(), Openings::default());
         args.security_opt = vec![SecurityOption::AppArmor(Confinement::Unconfined)];
-        assert_eq!(args.confinement(), Ok(false));
+        assert_eq!(args.confinement(), Ok(Confinement::Unconfined));
         assert_eq!(args.openings(), Openings::default());
     }
 }

@@ -16,9 +16,6 @@ use crate::vm::devices::virtio::fs::{Fs, QUEUES};
 use crate::vm::devices::virtio::vhost_user::{BackEnd, PATIENCE};
 use crate::workload;
 
-/// How many there can be: each takes a virtio device, of which there are sixteen.
-const MOST: usize = 8;
-
 /// A directory of this host, and the device that the guest finds it by.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Volume {
@@ -34,9 +31,6 @@ pub(super) struct Volume {
 pub(super) fn decide(
     wanted: &[workload::Volume],
 ) -> Result<(Vec<Volume>, Vec<init::Volume>), String> {
-    if wanted.len() > MOST {
-        return Err(format!("-v: {} volumes are too many: a guest can have {MOST}", wanted.len()));
-    }
     // One may lie in another: that is mounted first, which is the shorter one.
     let mut wanted: Vec<&workload::Volume> = wanted.iter().collect();
     wanted.sort_by_key(|volume| volume.guest.components().count());
@@ -125,6 +119,5 @@ mod tests {
         assert!(refused(&["/etc/passwd:/a"]).contains("no directory"));
         assert!(refused(&["/dev/null:/a"]).contains("no directory"));
         assert!(refused(&["/usr:/a", "/tmp:/a/"]).contains("two volumes are to be at /a"));
-        assert!(refused(&["/usr:/a"; 9]).contains("9 volumes are too many"));
     }
 }

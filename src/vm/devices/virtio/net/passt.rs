@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::stream::Stream;
 use crate::host;
-use crate::isolate::Program;
+use crate::isolate::{Program, cgroups};
 use crate::workload::{Ipv4Prefix, Protocol, PublishedPort};
 
 const PROGRAM: &str = "passt";
@@ -31,6 +31,9 @@ pub enum PasstError {
     /// It cannot be started.
     #[error("--net user: passt cannot be started: {0}")]
     Start(#[from] io::Error),
+    /// Its control group.
+    #[error("--net user: {0}")]
+    Group(#[from] cgroups::Error),
     /// No interface can be made.
     #[error("--net user: /dev/net/tun cannot be opened: {0} ('duplex doctor' tells more)")]
     Tun(#[source] io::Error),
