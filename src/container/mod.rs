@@ -23,3 +23,4 @@ pub(crate) use network::{Attachment, Network};
 pub(crate) use openings::Openings;
 pub(crate) use plan::{Plan, Volume, Wanted};
 pub(crate) use start::{Container, Times};
+pub(crate) use users::USERS;

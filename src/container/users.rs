@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
 /// How many users and groups a container has.
-pub(super) const USERS: u32 = 1 << 16;
+pub(crate) const USERS: u32 = 1 << 16;
 
 /// How many ranges there are. They begin above the users of this host.
 const RANGES: u32 = 60_000;

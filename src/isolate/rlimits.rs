@@ -45,7 +45,7 @@ pub fn last_of_each(limits: &[Ulimit]) -> Vec<Ulimit> {
     let later = |at: usize| limits.iter().skip(at + 1);
     let counts =
         |(at, limit): &(usize, &Ulimit)| later(*at).all(|other| other.resource != limit.resource);
-    limits.iter().enumerate().filter(counts).map(|(_, limit)| limit.clone()).collect()
+    limits.iter().enumerate().filter(counts).map(|(_, limit)| *limit).collect()
 }
 
 /// A limit that can't be had.

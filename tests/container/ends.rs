@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::common::containers::{among, command, end_of, has_containers, shell};
+use crate::common::containers::{among, command, end_of, has_containers, said, shell};
 use crate::common::image;
 use crate::common::process::Process;
 
@@ -101,6 +101,7 @@ fn what_cannot_be_is_refused() {
     let too_many: Vec<&str> = volumes.iter().flat_map(|volume| ["-v", volume]).collect();
     for (options, said) in [
         (&["-u", "nobody-here"][..], "no user nobody-here"),
+        (&["-u", "70000"], "a container has users and groups 0 to 65535"),
         (&["--keep", "x"], "--keep: "),
         (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),
         (&["-v", "/tmp:/proc"], "no place in a guest"),
@@ -156,4 +157,26 @@ fn messages_do_nothing_to_a_terminal() {
         let said = "no user \u{fffd}[2J\u{fffd}x\u{fffd};";
         assert!(stderr.contains(said) && !stderr.contains(['\x1b', '\r', '\u{9b}']), "{stderr:?}");
     }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    if !has_containers() {
+        return;
+    }
+    let mut full = shell(&[], "echo lost");
+    full.stdout(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let output = full.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{stderr}");
+    assert!(stderr.contains("output cannot be written: No space left"), "{stderr}");
+}
+
+#[test]
+fn of_limits_of_a_kind_the_last_counts() {
+    if !has_containers() {
+        return;
+    }
+    let options = ["--ulimit", "nofile=100", "--ulimit", "core=0", "--ulimit", "nofile=200"];
+    assert_eq!(said(shell(&options, "ulimit -n; ulimit -c")), "200\n0\n");
 }

@@ -13,13 +13,14 @@ use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
-use crate::container::{Container, Plan, Times, Volume, Wanted};
+use crate::container::{Container, Plan, Times, USERS, Volume, Wanted};
 use crate::guest_images::Cache;
 use crate::image;
 use crate::init::Start;
 use crate::instances::Instance;
 use crate::isolate::capabilities::Capabilities;
 use crate::isolate::cgroups;
+use crate::isolate::is_master_of_all_files;
 use crate::session::host::{End, Signals};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
@@ -28,9 +29,14 @@ use crate::workload;
 const STARVED: &str =
     "the container ran out of memory, and the kernel killed in it: give it more with --memory";
 
+/// The status of what SIGKILL has ended.
+const KILLED: u8 = 137;
+
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
     refuse(args)?;
+    let shares_users = args.security.openings().users;
+    subject.start.user.as_deref().map_or(Ok(()), |user| check_user(user, shares_users))?;
     subject.about.testbed = args.count_instructions;
     let capabilities = Capabilities::changed(&args.cap_add, &args.cap_drop);
     let confinement = args.security.confinement()?;
@@ -84,9 +90,32 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             args.count_instructions && !args.network.nets.is_empty(),
             "--count-instructions: it counts in the testbed, which has no network: leave --net away",
         ),
-        (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
+        (
+            // What the environment says is for VMs.
+            args.testbed == TestbedMode::Always && std::env::var_os("DUPLEX_TESTBED").is_none(),
+            "--testbed: a container needs none: leave it away",
+        ),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
+}
+
+/// Whether it can have this user. Names beside root's are looked up in the image.
+fn check_user(user: &str, shares_users: bool) -> Result<(), String> {
+    let mut parts = user.split(':');
+    if !is_master_of_all_files() && parts.any(|part| part != "0" && part != "root") {
+        return Err(format!(
+            "user {user}: an ordinary user's container has root alone, who is that user outside: give \
+             --user 0, or leave --container away"
+        ));
+    }
+    let beyond = |part: &str| part.parse::<u64>().is_ok_and(|number| number >= USERS.into());
+    if !shares_users && user.split(':').any(beyond) {
+        let last = USERS - 1;
+        return Err(format!(
+            "user {user}: a container has users and groups 0 to {last}: give one of them"
+        ));
+    }
+    Ok(())
 }
 
 /// The real path of a directory.
@@ -151,7 +180,9 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let starved = group.oom_kills().is_some_and(|kills| kills > 0).then(|| STARVED.to_owned());
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);
+    // The kernel may have chosen PID 1.
+    let status = if starved.is_some() { KILLED } else { FAILED };
     let said = "the container ended before its command".to_owned();
-    let lost = || Lost { status: FAILED, said };
+    let lost = || Lost { status, said };
     Ok(Conclusion::new(attended.end, starved, lost).tell(instance, usage)?.into())
 }

@@ -85,6 +85,8 @@ pub(crate) struct Relay<'a, U> {
     credit: usize,
     /// Whether the command has been started.
     started: bool,
+    /// Why output was lost, other than that nobody reads it any more.
+    lost: Option<io::Error>,
     end: Option<End>,
     buffer: Box<[u8]>,
 }
