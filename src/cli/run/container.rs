@@ -23,7 +23,7 @@ use crate::isolate::cgroups;
 use crate::session::host::{End, Signals};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
-use crate::workload;
+use crate::workload::{self, AddressedNet, NetBackend};
 
 const STARVED: &str =
     "the container ran out of memory, and the kernel killed in it: give it more with --memory";
@@ -84,9 +84,19 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             args.count_instructions && !args.network.nets.is_empty(),
             "--count-instructions: it counts in the testbed, which has no network: leave --net away",
         ),
+        (
+            args.security.openings().users && is_user(&args.network.nets),
+            "--userns host: pasta cannot serve a container without a user namespace: give --net bridge, or \
+             leave one of the two away",
+        ),
         (args.testbed == TestbedMode::Always, "--testbed: a container needs none: leave it away"),
     ];
     asked.into_iter().find(|(asked, _)| *asked).map_or(Ok(()), |(_, reason)| Err(reason))
+}
+
+/// Whether pasta is to serve it.
+fn is_user(nets: &[AddressedNet]) -> bool {
+    nets.iter().any(|net| net.net.backend == NetBackend::User)
 }
 
 /// The real path of a directory.
@@ -135,7 +145,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let (held, setting) = network::connect(&container, &group, name, &order.plan, reserved)?;
+    let (held, setting) =
+        network::connect(&container, &group, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
     let ended = container.as_fd();
     let attended = attend(subject, start, &instance, ours, ended, signals, Some(recorder))?;
