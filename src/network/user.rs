@@ -32,14 +32,14 @@ impl UserLink {
     /// The size that its interface is to have for packets: the largest, since each costs it as much.
     pub(crate) const MTU: u16 = 65520;
 
-    /// Starts one for the container whose first process this is, in `group` if one is given, and waits
-    /// until its interface is there.
+    /// Starts one for the container whose first process this is, in its group, and waits until its
+    /// interface is there.
     ///
     /// # Errors
     /// Why it has not started.
     pub(crate) fn start(
         container: Pid,
-        group: Option<&Group>,
+        group: &Group,
         network: &UserNetwork,
         published: &[PublishedPort],
     ) -> Result<UserLink, PasstError> {
@@ -49,14 +49,12 @@ impl UserLink {
         fcntl(&log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         let (ready, tell) = io::pipe()?;
         let null: OwnedFd = File::open("/dev/null")?.into();
-        let mut program = Program::new(path, arguments(container, network, published))?
+        let process = Program::new(path, arguments(container, network, published))?
             .env([("PATH", std::env::var_os("PATH").as_deref().unwrap_or(OsStr::new("/usr/bin")))])?
             .descriptors(vec![null, tell.into(), log.into()])
-            .dies_with_parent();
-        if let Some(group) = group {
-            program = program.in_group(group)?;
-        }
-        let process = program.spawn()?;
+            .dies_with_parent()
+            .in_group(group)?
+            .spawn()?;
         let mut number = String::new();
         BufReader::new(ready).read_line(&mut number)?;
         if number.ends_with('\n') {

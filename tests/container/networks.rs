@@ -457,6 +457,7 @@ fn what_a_container_cannot_have_is_refused_with_a_reason() {
         (&["--net", "host", "-p", "80:80"], "add one of them"),
         (&["--net-rate", "1M"], "add --net bridge"),
         (&["--net", "user", "--net-rate", "1M"], "add --net bridge"),
+        (&["--net", "user", "--userns", "host"], "give --net bridge"),
         (&["--net", "bridge", "--net-rate", "1M", "--cap-add", "ALL"], "leave one of the two away"),
         (&["--net", "user", "-p", "192.0.2.77:80:80"], "this host has no address 192.0.2.77"),
     ] {

@@ -24,7 +24,7 @@ use crate::isolate::is_master_of_all_files;
 use crate::session::host::{End, Signals};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
-use crate::workload;
+use crate::workload::{self, AddressedNet, NetBackend};
 
 const STARVED: &str =
     "the container ran out of memory, and the kernel killed in it: give it more with --memory";
@@ -91,6 +91,11 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
             "--count-instructions: it counts in the testbed, which has no network: leave --net away",
         ),
         (
+            args.security.openings().users && is_user(&args.network.nets),
+            "--userns host: pasta cannot serve a container without a user namespace: give --net bridge, or \
+             leave one of the two away",
+        ),
+        (
             // What the environment says is for VMs.
             args.testbed == TestbedMode::Always && std::env::var_os("DUPLEX_TESTBED").is_none(),
             "--testbed: a container needs none: leave it away",
@@ -116,6 +121,11 @@ fn check_user(user: &str, shares_users: bool) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Whether pasta is to serve it.
+fn is_user(nets: &[AddressedNet]) -> bool {
+    nets.iter().any(|net| net.net.backend == NetBackend::User)
 }
 
 /// The real path of a directory.
@@ -164,7 +174,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
-    let (held, setting) = network::connect(&container, &group, name, &order.plan, reserved)?;
+    let (held, setting) =
+        network::connect(&container, &group, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
     let ended = container.as_fd();
     let attended =

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::nets;
 use crate::cli::say;
-use crate::container::{Attachment, Container, Network as ContainerNetwork, Plan};
+use crate::container::{Attachment, Container, Network as ContainerNetwork};
 use crate::host;
 use crate::init::{self, Layer, Setting};
 use crate::isolate::capabilities::{Capabilities, Capability};
@@ -150,10 +150,9 @@ pub(super) fn connect(
     container: &Container,
     group: &Group,
     name: &str,
-    plan: &Plan,
+    wanted: &ContainerNetwork,
     reserved: Option<Reserved>,
 ) -> Result<(Held, Option<Setting>), Box<dyn Error>> {
-    let wanted = plan.network();
     if wanted.attachment == Attachment::None {
         return Ok((Held::default(), None));
     }
@@ -168,8 +167,6 @@ pub(super) fn connect(
         Attachment::User => {
             // pasta takes them itself, in a moment.
             drop(reserved);
-            // Where only some devices work, /dev/net/tun is none of them: pasta stays outside.
-            let group = plan.devices().is_none().then_some(group);
             let (pid, addresses) = (container.pid(), UserNetwork::of(0));
             let link = UserLink::start(pid, group, &addresses, &wanted.published)?;
             let (addressing, servers) = nets::by_passt(0, &resolver);
