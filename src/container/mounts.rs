@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, fchdir, pivot_root};
+use nix::unistd::{chdir, dup2_stderr, dup2_stdin, dup2_stdout, fchdir, pivot_root};
 
 use crate::failure::{Failure, Step as _};
 use crate::isolate::{self, Attributes};
@@ -53,8 +53,13 @@ impl Host {
         isolate::attach(tree, Path::new("/sys"))
     }
 
-    /// Unmounts its tree, and closes what is open of it.
+    /// Unmounts its tree, and closes what is open of it: the caller's standard streams too, any of which
+    /// may be a directory.
     pub(super) fn leave(self) -> io::Result<()> {
+        let null = File::options().read(true).write(true).open("/dev/null")?;
+        dup2_stdin(&null)?;
+        dup2_stdout(&null)?;
+        dup2_stderr(&null)?;
         fchdir(&self.root)?;
         umount2(".", MntFlags::MNT_DETACH)?;
         Ok(chdir("/")?)

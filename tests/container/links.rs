@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 use super::escapes::as_user;
-use crate::common::containers::{end_of, has_containers};
+use crate::common::containers::{among, end_of, has_containers};
 use crate::common::{DUPLEX, image, text};
 
 /// Who runs containers, with a copy of duplex and a state directory of theirs.
@@ -99,6 +99,28 @@ fn what_pid_1_has_open_leads_no_link_outside() {
             fs::remove_file(&link).unwrap();
         }
     }
+}
+
+#[test]
+fn the_callers_streams_lead_no_link_outside() {
+    if !has_containers() {
+        return;
+    }
+    let caller = Caller::new(None, &[]);
+    let outside = caller.make("outside", 0o777);
+    let image = caller.image("image");
+    symlink("/proc/self/fd/0", image.join("etc")).unwrap();
+    let with_stdin = |options: &[&str]| {
+        let mut command = among(&["run", "--container"]);
+        command.args(options).arg(&image).args(["/bin/busybox", "ls"]);
+        command.stdin(fs::File::open(&outside).unwrap());
+        String::from_utf8_lossy(&end_of(command).stdout).into_owned()
+    };
+    with_stdin(&[]);
+    assert!(is_empty(&outside));
+    fs::write(outside.join("mark"), "").unwrap();
+    let said = with_stdin(&["-w", "/proc/self/fd/0"]);
+    assert!(!said.contains("mark"), "{said}");
 }
 
 #[test]
