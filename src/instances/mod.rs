@@ -110,9 +110,15 @@ fn open() -> Result<StateDirectory, Error> {
 
 /// Whether nothing of it is to remain.
 fn clear(left: &Leftover<'_>) -> io::Result<bool> {
+    let entry = match state::read_file(&left.path.join(ABOUT)) {
+        // It was killed before it was there, or while it was removed.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        other => Some(other.and_then(|bytes| Ok(serde_json::from_slice::<Entry>(&bytes)?))),
+    };
     let has_ended = left.lock.as_ref().is_some_and(|lock| ended(lock).is_some());
     if has_ended {
-        return Ok(false);
+        // What cannot be read is for its user to remove.
+        return Ok(entry.is_none_or(|entry| entry.is_ok_and(|entry| !entry.about.remains)));
     }
     // Others wait for this: what takes its time, the next command finds again.
     if let Some(group) = group(left.path, &name_of(left.path))?
@@ -121,9 +127,7 @@ fn clear(left: &Leftover<'_>) -> io::Result<bool> {
         ::log::warn!("what {} has left stays for now: {error}", left.path.display());
         return Ok(false);
     }
-    let about = state::read_file(&left.path.join(ABOUT)).ok();
-    let entry: Option<Entry> = about.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let remains = entry.is_some_and(|entry| entry.about.remains);
+    let remains = entry.is_some_and(|entry| entry.is_ok_and(|entry| entry.about.remains));
     let Some(lock) = left.lock.as_ref().filter(|_| remains) else { return Ok(true) };
     state::tidy(left.path, &KEPT)?;
     lock.write_all_at(&serde_json::to_vec(&Ended::killed())?, 0)?;
