@@ -44,6 +44,11 @@ pub(super) struct ProcessArgs {
 impl ProcessArgs {
     /// Whether they can be honoured here; why not, in words for the user.
     pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.workdir.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+            return Err(
+                "--workdir: give an absolute path: there is no directory that it could be in",
+            );
+        }
         if self.takes_terminal() && !io::stdin().is_terminal() {
             return Err(
                 "-t: standard input is no terminal, so it cannot be made the command's: leave -t \

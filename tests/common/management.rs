@@ -176,7 +176,7 @@ impl Half {
     /// So many at once.
     pub(crate) fn are_many(&self, count: usize, options: &[&str]) {
         let names: Vec<_> =
-            (0..count).map(|number| format!("many-{}-{number}", self.name)).collect();
+            (0..count).map(|number| format!("crowd-{}-{number}", self.name)).collect();
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let with = |command: &'static str| [&[command], &names[..]].concat();
         let listed = names.iter().map(|name| format!("{name}\n")).collect::<String>();

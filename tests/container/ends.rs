@@ -101,6 +101,7 @@ fn what_cannot_be_is_refused() {
     let too_many: Vec<&str> = volumes.iter().flat_map(|volume| ["-v", volume]).collect();
     for (options, said) in [
         (&["-u", "nobody-here"][..], "no user nobody-here"),
+        (&["-w", "here"], "--workdir: give an absolute path"),
         (&["-u", "70000"], "a container has users and groups 0 to 65535"),
         (&["--keep", "x"], "--keep: "),
         (&["-v", "/nonesuch:/x"], "-v /nonesuch: No such file"),

@@ -1,10 +1,13 @@
 //! The command: started with standard streams like the caller's.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{self, Stdio};
 use std::sync::Arc;
 
@@ -105,13 +108,7 @@ impl Command {
             });
         }
         observer.starts();
-        let child = command.spawn().map_err(|error| {
-            let kind = match error.kind() {
-                io::ErrorKind::NotFound => NotStarted::NotFound,
-                _ => NotStarted::CannotExecute,
-            };
-            (kind, format!("{}: {error}", program.to_string_lossy()))
-        })?;
+        let child = command.spawn().map_err(|error| not_started(program, &error))?;
         let pid = Pid::from_raw(child.id().cast_signed());
         let (terminal, slave) = match terminal {
             Some(terminal) => (Some(terminal.master), Some(terminal.slave)),
@@ -184,6 +181,24 @@ impl Terminal {
 
     fn share(slave: Option<&OwnedFd>) -> io::Result<Stdio> {
         Ok(slave.ok_or(Errno::ENOTTY)?.try_clone()?.into())
+    }
+}
+
+/// Whose fault it is that a program was not started, execve(2), fork(2).
+fn not_started(program: &OsStr, error: &io::Error) -> (NotStarted, String) {
+    let said = format!("{}: {error}", program.to_string_lossy());
+    let is_there = || program.as_bytes().contains(&b'/') && Path::new(program).exists();
+    match error.kind() {
+        io::ErrorKind::NotFound if is_there() => (
+            NotStarted::NotFound,
+            format!("{said}: it is there, but not the interpreter or loader that it names"),
+        ),
+        io::ErrorKind::NotFound => (NotStarted::NotFound, said),
+        io::ErrorKind::WouldBlock => (
+            NotStarted::Surroundings,
+            format!("{said}: there may be no more processes: see --pids-limit"),
+        ),
+        _ => (NotStarted::CannotExecute, said),
     }
 }
 
