@@ -46,7 +46,7 @@ impl ProcessArgs {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.workdir.as_ref().is_some_and(|directory| !directory.is_absolute()) {
             return Err(
-                "--workdir: give an absolute path: there is no directory that it could be in",
+                "--workdir: give an absolute path",
             );
         }
         if self.takes_terminal() && !io::stdin().is_terminal() {
