@@ -45,9 +45,7 @@ impl ProcessArgs {
     /// Whether they can be honoured here; why not, in words for the user.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.workdir.as_ref().is_some_and(|directory| !directory.is_absolute()) {
-            return Err(
-                "--workdir: give an absolute path",
-            );
+            return Err("--workdir: give an absolute path");
         }
         if self.takes_terminal() && !io::stdin().is_terminal() {
             return Err(

@@ -1,5 +1,6 @@
 //! The guest's interfaces: up, with the addresses that the host or a DHCP server has for them.
 
+use std::fs;
 use std::net::Ipv4Addr;
 
 use netlink_packet_route::link::LinkAttribute;
@@ -34,6 +35,11 @@ pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
         let name = format!("eth{number}");
         let interface = find(&name).step_with(|| format!("find {name}"))?;
         let changes = network.mtu.map(|mtu| LinkAttribute::Mtu(mtu.into()));
+        if let Addressing::Fixed { own, .. } = addressing {
+            announce_when_up(&name);
+            add_address(&netlink, interface.index, own.address, own.bits)
+                .step_with(|| format!("give {name} the address {own}"))?;
+        }
         bring_up(&netlink, interface.index, changes.into_iter().collect())
             .step_with(|| format!("set {name} up"))?;
         let (own, gateway) = match *addressing {
@@ -43,11 +49,12 @@ pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
                 let lease = dhcp::lease(&name, &interface.hardware, hostname)
                     .step_with(|| format!("get an address for {name} by DHCP"))?;
                 known.servers.extend(lease.servers);
-                (lease.own, lease.gateway)
+                let own = lease.own;
+                add_address(&netlink, interface.index, own.address, own.bits)
+                    .step_with(|| format!("give {name} the address {own}"))?;
+                (own, lease.gateway)
             }
         };
-        add_address(&netlink, interface.index, own.address, own.bits)
-            .step_with(|| format!("give {name} the address {own}"))?;
         known.address.get_or_insert(own.address);
         if let Some(gateway) = gateway.filter(|_| !has_route) {
             add_default_route(&netlink, interface.index, gateway)
@@ -64,4 +71,11 @@ pub(crate) fn set_up(network: &Network, hostname: &str) -> Result<Known, Failure
     });
     known.servers.truncate(MOST_SERVERS);
     Ok(known)
+}
+
+/// Has the kernel send an ARP announcement for the address that the interface then has (arp_notify, Linux,
+/// Documentation/networking/ip-sysctl.rst): passt leads connections to nobody whom it has not heard of.
+/// Where the setting is not ours to change, the other end needs no such thing.
+fn announce_when_up(name: &str) {
+    let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"), "1");
 }
