@@ -175,7 +175,9 @@ fn a_bridge_gives_a_guest_its_address_and_leads_published_ports_to_it() {
             for address in 127.0.0.1:8080 10.99.1.1:8080 10.99.1.254; do
                 echo \"$address: $(./busybox wget -q -O - http://$address/)\"
             done
+            vmm=$(cat /proc/$server/task/$server/children)
             kill -9 $server; wait $server || true
+            for pid in $vmm; do while [ -d /proc/$pid ]; do sleep 0.1; done; done
             duplex network ls >left; ! grep web left; ip link | grep guestsc || echo no port is left
             nft list tables | grep guestsc || echo no rule is left
             if duplex run --net host image true; then exit 1; else echo \"status $?\"; fi 2>&1", modules = text(&modules)),
