@@ -339,8 +339,8 @@ fn remove_entries(directory: &Path, keep: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-/// Somebody else may have been faster.
-fn gone(result: io::Result<()>) -> io::Result<()> {
+/// Counts what is not there any more as removed: somebody else may have been faster.
+pub(crate) fn gone(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other,

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::isolate::cgroups::Usage;
+use crate::session::protocol::Ending;
 use crate::workload::Process;
 
 /// Which wall it is behind.
@@ -54,9 +55,6 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The status of what SIGKILL has ended.
-    const KILLED: u8 = 137;
-
     /// It has ended now.
     pub fn now(status: u8, reason: Option<String>, usage: Option<Usage>) -> Ended {
         Ended { status, reason, at: now(), usage }
@@ -65,7 +63,7 @@ impl Ended {
     /// The process that ran it was killed, some time before now.
     pub(super) fn killed() -> Ended {
         let reason = "the duplex process that ran it was killed, and it with that";
-        Ended::now(Self::KILLED, Some(reason.into()), None)
+        Ended::now(Ending::Killed(libc::SIGKILL).exit_status(), Some(reason.into()), None)
     }
 }
 

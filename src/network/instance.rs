@@ -20,6 +20,7 @@ use super::nat::End;
 use super::nft::{self, Table};
 use super::{Networks, Subnet, Wanted, check_name};
 use crate::isolate::{interfaces, traffic};
+use crate::state::gone;
 use crate::vm::devices::virtio::net::tuntap::NewTap;
 use crate::workload::{Ipv4Prefix, MacAddress, NetBackend, PublishedPort};
 
@@ -282,14 +283,6 @@ fn is_free(port: &str) -> io::Result<bool> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
         Ok(file) => Ok(Flock::lock(file, FlockArg::LockSharedNonblock).is_ok()),
-    }
-}
-
-/// Somebody else may have been faster.
-fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 

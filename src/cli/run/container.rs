@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::attend::{Conclusion, Lost, attend};
 use super::order::{ContainerOrder, Subject};
 use super::security::Confinement;
+use super::volumes::directory;
 use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
@@ -22,15 +22,13 @@ use crate::isolate::capabilities::Capabilities;
 use crate::isolate::cgroups;
 use crate::isolate::is_master_of_all_files;
 use crate::session::host::{End, Signals};
+use crate::session::protocol::Ending;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::steps::SharedStamps;
 use crate::workload::{self, AddressedNet, NetBackend};
 
 const STARVED: &str =
     "the container ran out of memory, and the kernel killed in it: give it more with --memory";
-
-/// The status of what SIGKILL has ended.
-const KILLED: u8 = 137;
 
 /// Decides everything. What a container cannot have is refused.
 pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder, Box<dyn Error>> {
@@ -128,17 +126,9 @@ fn is_user(nets: &[AddressedNet]) -> bool {
     nets.iter().any(|net| net.net.backend == NetBackend::User)
 }
 
-/// The real path of a directory.
-fn directory(path: &Path) -> Result<std::path::PathBuf, String> {
-    let real = path.canonicalize().map_err(|error| error.to_string())?;
-    if real.is_dir() { Ok(real) } else { Err("it is no directory".into()) }
-}
-
 fn volume(wanted: &workload::Volume) -> Result<Volume, String> {
     let workload::Volume { host, guest, read_only } = wanted;
-    let host = directory(host).map_err(|reason| {
-        format!("-v {}: {reason}; give a directory that is there", host.display())
-    })?;
+    let host = directory(host).map_err(|reason| format!("-v {}: {reason}", host.display()))?;
     Ok(Volume { host, at: guest.clone(), read_only: *read_only })
 }
 
@@ -192,7 +182,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);
     // The kernel may have chosen PID 1.
-    let status = if starved.is_some() { KILLED } else { FAILED };
+    let status =
+        if starved.is_some() { Ending::Killed(libc::SIGKILL).exit_status() } else { FAILED };
     let said = "the container ended before its command".to_owned();
     let lost = || Lost { status, said };
     Ok(Conclusion::new(attended.end, starved, lost).tell(instance, usage)?.into())

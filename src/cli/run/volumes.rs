@@ -52,7 +52,7 @@ pub(super) fn decide(
 }
 
 /// The real path of a directory.
-fn directory(path: &Path) -> Result<PathBuf, String> {
+pub(super) fn directory(path: &Path) -> Result<PathBuf, String> {
     let real =
         path.canonicalize().map_err(|error| format!("{error}; give a directory that is there"))?;
     if real.is_dir() {
