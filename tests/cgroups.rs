@@ -6,7 +6,6 @@
 mod common;
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +16,6 @@ use duplex::host::Hierarchies;
 use duplex::isolate::cgroups::{Cgroups, Controller, DeviceRule, Error, Group, Purpose, Version};
 use duplex::isolate::{Process, Program};
 use duplex::workload::{Bound, DeviceRate, Limits};
-use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::WaitStatus;
@@ -124,27 +122,13 @@ fn who_needs_more_memory_is_killed_and_counted() {
     with_groups(&["memory"], |ours| {
         let limits = Limits { memory: Some("32M".parse().unwrap()), ..Limits::default() };
         let group = ours.plan(&limits, None).unwrap();
-        let watch = group.watch_oom().unwrap();
-        assert_eq!((watch.kills(), group.usage().memory.limit), (Some(0), Some(32 << 20)));
+        assert_eq!(group.usage().memory.limit, Some(32 << 20));
         // It wants 64 MiB, no more.
         let (status, said) = run(&group, "head -c 64M /dev/zero | tail -c 64M >/dev/null");
         let WaitStatus::Exited(_, 137) = status else { panic!("{status:?} {said}") };
-        let timeout = PollTimeout::try_from(PATIENCE).unwrap();
-        let mut fds = [PollFd::new(watch.as_fd(), watch.poll_flags())];
-        assert_eq!(poll(&mut fds, timeout), Ok(1), "the kill is announced");
-        wait("the kill is counted", || watch.kills() == Some(1));
         let usage = group.usage();
         assert_eq!((usage.memory.oom_kills, group.oom_kills()), (Some(1), Some(1)));
         assert!(usage.memory.peak.is_none_or(|peak| peak <= 32 << 20 && peak > 16 << 20));
-        // With more it is content.
-        let more = Limits { memory: Some("128M".parse().unwrap()), ..Limits::default() };
-        group.update(&more).unwrap();
-        assert_eq!(group.usage().memory.limit, Some(128 << 20));
-        let (status, said) = run(&group, "head -c 64M /dev/zero | tail -c 64M >/dev/null");
-        let WaitStatus::Exited(_, 0) = status else { panic!("{status:?} {said}") };
-        // And back again: the limit on both is never below the one on memory alone.
-        group.update(&limits).unwrap();
-        assert_eq!(group.usage().memory.limit, Some(32 << 20));
         group.remove().unwrap();
     });
 }
@@ -374,20 +358,6 @@ fn what_a_dead_instance_left_is_swept_and_no_other() {
         assert!(live.members().iter().all(|member| member.path.exists()));
         live.kill_all().unwrap();
         live.remove().unwrap();
-    });
-}
-
-#[test]
-fn a_process_that_runs_already_is_moved() {
-    with_groups(&[], |ours| {
-        let group = ours.plan(&Limits::default(), None).unwrap();
-        let (process, _) = start(&Group::default(), "exec sleep 1000");
-        assert!(group.processes().unwrap().is_empty());
-        group.add(process.pid()).unwrap();
-        assert_eq!(group.processes().unwrap(), [process.pid()]);
-        group.kill_all().unwrap();
-        process.wait().unwrap();
-        group.remove().unwrap();
     });
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::harmless;
 use crate::instances::{self, About, Half, Status, now};
 
 /// How much of a command is shown to people, in characters.
@@ -106,11 +107,7 @@ fn shortened(command: &str) -> String {
     if short.len() < command.len() {
         short.push('…');
     }
-    harmless(&short)
-}
-
-fn harmless(text: &str) -> String {
-    text.replace(|c: char| c.is_control(), "?")
+    harmless(&short).replace(['\n', '\t'], " ")
 }
 
 /// A time that matters less the longer it is.
@@ -130,7 +127,8 @@ mod tests {
 
     #[test]
     fn commands_are_short_and_harmless() {
-        assert_eq!(shortened("sh -c \x1b[2J"), "sh -c ?[2J");
+        assert_eq!(shortened("sh -c \x1b[2J"), "sh -c \u{fffd}[2J");
+        assert_eq!(shortened("a\n\tb"), "a  b");
         assert_eq!(shortened(&"ü".repeat(40)), "ü".repeat(40));
         assert_eq!(shortened(&"ü".repeat(41)), format!("{}…", "ü".repeat(40)));
     }

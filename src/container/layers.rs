@@ -1,10 +1,9 @@
 //! The container's root: the image below a writable layer, by overlayfs.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use nix::mount::MsFlags;
@@ -13,7 +12,7 @@ use super::plan::Plan;
 use crate::failure::{Failure, Step as _};
 use crate::guest_images::Cache;
 use crate::image;
-use crate::isolate::mounting::{INERT, make_directories, put};
+use crate::isolate::mounting::{INERT, make_directories, put, take_after};
 use crate::isolate::{self, Attributes, FileSystem, LoopDevice};
 
 /// Device nodes in an image are of no use in a container.
@@ -130,15 +129,4 @@ fn overlay(
         system.mount(ATTRIBUTES)
     };
     make().step("lay a writable layer over the image (overlayfs)")
-}
-
-/// The overlay's root has the attributes of the upper layer's.
-fn take_after(upper: &Path, lower: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(lower)?;
-    match chown(upper, Some(metadata.uid()), Some(metadata.gid())) {
-        // Somebody whom the namespace does not know owns it: then the layer's is the container's root's.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-        other => other?,
-    }
-    fs::set_permissions(upper, metadata.permissions())
 }

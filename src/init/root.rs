@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -11,7 +11,7 @@ use nix::unistd::{chdir, chroot};
 
 use super::protocol::{Layer, Volume};
 use crate::failure::{Failure, Step};
-use crate::isolate::mounting::{INERT, make_directories, put};
+use crate::isolate::mounting::{INERT, make_directories, put, take_after};
 use crate::workload::Tmpfs;
 
 /// The image's disk.
@@ -40,7 +40,8 @@ pub(super) fn enter(layer: Layer) -> Result<(), Failure> {
         Layer::Disk => put(LAYER_DISK, "ext4", "/layer", MsFlags::empty(), "")?,
     }
     make_directories("/layer", &["upper", "work"])?;
-    take_after("/layer/upper", "/image").step("prepare the writable layer")?;
+    take_after(Path::new("/layer/upper"), Path::new("/image"))
+        .step("prepare the writable layer")?;
     let layers = "lowerdir=/image,upperdir=/layer/upper,workdir=/layer/work";
     put("overlay", "overlay", "/root", MsFlags::empty(), layers)?;
     mount_kernel_file_systems("/root")?;
@@ -106,13 +107,6 @@ pub(super) fn resize_shared_memory(size: u64) -> Result<(), Failure> {
 pub(super) fn make_read_only() -> Result<(), Failure> {
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
     mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).step("make the root read-only")
-}
-
-/// The overlay's root has the attributes of the upper layer's.
-fn take_after(upper: &str, lower: &str) -> io::Result<()> {
-    let metadata = fs::metadata(lower)?;
-    chown(upper, Some(metadata.uid()), Some(metadata.gid()))?;
-    fs::set_permissions(upper, metadata.permissions())
 }
 
 /// What containers have, where they have it.

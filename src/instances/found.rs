@@ -17,7 +17,7 @@ use super::{ABOUT, Entry, Error, PAUSED, SOCKET, ended, group, through};
 use crate::isolate::cgroups::{Group, Usage};
 use crate::isolate::{Identified, send_signal};
 use crate::session::poll::Poll;
-use crate::state::{self, INSTANCE, StateDirectory};
+use crate::state::{self, INSTANCE, StateDirectory, new_file};
 
 /// How long what a killed process has started may take to end, and how long to wait before looking again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -166,7 +166,7 @@ impl Found {
     pub fn note_paused(&self, paused: bool) -> Result<(), Error> {
         let note = through(&self.directory, PAUSED);
         let noted = match paused {
-            true => fs::write(note, ""),
+            true => new_file(&note).map(drop),
             false => fs::remove_file(note),
         };
         match noted {

@@ -13,11 +13,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::session::protocol::Output;
+use crate::state::open_regular;
 
 pub(super) const LOG: &str = "log";
 pub(super) const OLD: &str = "log.old";
@@ -70,8 +71,7 @@ impl Log {
 }
 
 fn new(directory: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true).truncate(false).mode(0o600).open(directory.join(LOG))
+    open_regular(&directory.join(LOG), OpenOptions::new().append(true).create(true))
 }
 
 fn number(output: Output) -> u8 {
@@ -187,9 +187,9 @@ fn damaged() -> io::Error {
 }
 
 fn opened(path: &Path) -> io::Result<Option<File>> {
-    match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    match open_regular(path, OpenOptions::new().read(true)) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Ok(file) if !file.metadata()?.is_file() => Err(damaged()),
+        Err(error) if error.raw_os_error().is_none() => Err(damaged()),
         other => other.map(Some),
     }
 }

@@ -75,12 +75,6 @@ impl Capabilities {
         Self(self.0 & !other.0)
     }
 
-    /// Those of this set that are in `other` too.
-    #[must_use]
-    pub fn within(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
     /// Those of this set that have a name, in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Capability> {
         Capability::all_named().filter(move |&capability| self.contains(capability))
@@ -181,13 +175,6 @@ impl CapabilitySets {
         .collect();
         Self { bounding: granted, permitted: granted | own, ..Self::default() }
     }
-}
-
-/// Keeps the permitted set when this thread's user changes from 0 to another, prctl(2),
-/// PR_SET_KEEPCAPS; until the next exec. Without it that user can have no ambient capabilities.
-pub fn keep_through_change_of_user() -> Result<(), Errno> {
-    // SAFETY: a plain system call.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }).map(drop)
 }
 
 #[cfg(test)]

@@ -58,18 +58,6 @@ pub struct Landlock {
 }
 
 impl Landlock {
-    /// Which of it a kernel can't do; it is left out then.
-    pub fn missing(&self, abi: Option<Abi>) -> Vec<&'static str> {
-        [
-            (self.writable.is_some() && abi < Some(Abi::MOVING), "files"),
-            (self.abstract_sockets && abi < Some(Abi::SCOPES), "abstract sockets"),
-            (self.signals && abi < Some(Abi::SCOPES), "signals"),
-        ]
-        .into_iter()
-        .filter_map(|(missing, name)| missing.then_some(name))
-        .collect()
-    }
-
     /// Gives up what the kernel lets this process give up, for good; with no new privileges, unless it has
     /// CAP_SYS_ADMIN in its user namespace. System calls only.
     ///

@@ -1,6 +1,8 @@
 //! Mounting with errors that say what was to go where.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -36,4 +38,15 @@ pub(crate) fn make_directories(below: &str, names: &[&str]) -> Result<(), Failur
         fs::create_dir_all(&path).step_with(|| format!("make {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Gives an overlay's upper layer the attributes of the lower one's root: the overlay's root has them.
+pub(crate) fn take_after(upper: &Path, lower: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(lower)?;
+    match chown(upper, Some(metadata.uid()), Some(metadata.gid())) {
+        // Somebody whom the user namespace does not know owns it: then the upper one's is its root's.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+        other => other?,
+    }
+    fs::set_permissions(upper, metadata.permissions())
 }

@@ -148,10 +148,23 @@ fn direct_reads_and_writes_are_as_slow_as_they_may_be() {
             "read before rest </proc/uptime; {copy} 2>/dev/null && read after rest </proc/uptime && \
              echo $before $after"
         );
-        let output = said(shell(&[option, &rate, "-v", &volume], &script));
-        let times: Vec<f64> = output.split_whitespace().map(|time| time.parse().unwrap()).collect();
-        let took = times[1] - times[0];
-        assert!((2.7..3.3).contains(&took), "{option}: {took} s");
+        let took = || {
+            let output = said(shell(&[option, &rate, "-v", &volume], &script));
+            let times: Vec<f64> =
+                output.split_whitespace().map(|time| time.parse().unwrap()).collect();
+            times[1] - times[0]
+        };
+        let mut slow = Vec::new();
+        loop {
+            let took = took();
+            assert!(took > 2.7, "{option}: {took} s");
+            if took < 3.3 {
+                break;
+            }
+            // Others want the disk too, but not all the time.
+            slow.push(took);
+            assert!(slow.len() < 5, "{option}: {slow:?} s");
+        }
     }
 }
 

@@ -21,6 +21,14 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         args.network.nets.iter().filter(|net| net.net.backend == NetBackend::User).count();
     let limits = args.limits.of_vm(args.volume.len() + by_passt)?;
     memory::check(limits.memory, host::physical_address_bits())?;
+    let reason = args.testbed.reason(args.count_instructions);
+    let (nets, network) = nets::decide(&args.network)?;
+    if let (Some(reason), Some(net)) = (&reason, nets.first()) {
+        // Without one the guest would ask for an address, which nobody there has to give.
+        let address = "ip addr add 10.9.8.1/24 dev tap0; ";
+        let command = "duplex run --net tap=tap0,ip=10.9.8.2/24";
+        return Err(interface::none_in_testbed(net, reason, address, command).into());
+    }
     let cache = Cache::open()?;
     let (volumes, seen) = volumes::decide(&args.volume)?;
     let disk = image::disk(&cache, &subject.image)?;
@@ -31,14 +39,6 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
             "there is no tuned kernel (`make tuned-kernel` builds it): Debian's boots, which takes \
              longer",
         );
-    }
-    let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.network)?;
-    if let (Some(reason), Some(net)) = (&reason, nets.first()) {
-        // Without one the guest would ask for an address, which nobody there has to give.
-        let address = "ip addr add 10.9.8.1/24 dev tap0; ";
-        let command = "duplex run --net tap=tap0,ip=10.9.8.2/24";
-        return Err(interface::none_in_testbed(net, reason, address, command).into());
     }
     if let Some(reason) = &reason {
         say(format_args!("running in the testbed ({reason})"));

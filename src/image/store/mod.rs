@@ -10,6 +10,8 @@
 //!     lease                locked, shared, by whoever uses the image
 //! ```
 
+mod error;
+mod lease;
 mod staging;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -20,6 +22,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::geteuid;
 
+pub use self::error::StoreError;
+pub use self::lease::{Lease, StoredImage};
 pub(super) use self::staging::Staging;
 use super::{ImageConfig, Name};
 
@@ -27,62 +31,6 @@ const LOCK: &str = ".lock";
 const ROOT: &str = "rootfs";
 const CONFIG: &str = "config.json";
 const LEASE: &str = "lease";
-
-/// Why the store, or an image in it, can't be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// Nothing says where it is.
-    #[error("there is no place for images: set HOME, or XDG_DATA_HOME to a directory of your own")]
-    NoDirectory,
-    /// Others could have put something there.
-    #[error(
-        "the image store {} can't be trusted: {reason}; mend that, or point XDG_DATA_HOME at a \
-         directory of your own", path.display()
-    )]
-    Untrusted {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
-    /// A file operation failed.
-    #[error("image store: cannot {action} {}: {source}", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// None of this name.
-    #[error("there is no image called {0}: `duplex image ls` lists those that are there")]
-    None(Name),
-    /// Two of one name.
-    #[error(
-        "an image called {0} is there already: choose another name, replace it with --replace, or \
-         remove it: duplex image rm {0}"
-    )]
-    Taken(Name),
-    /// Somebody runs it.
-    #[error(
-        "the image {0} is in use: end the instances that run it (`duplex ps` lists them, `duplex stop` \
-         ends them) and try again"
-    )]
-    InUse(Name),
-    /// It went away while it was looked for.
-    #[error("the image in {} has just been removed: import it again", .0.display())]
-    Removed(PathBuf),
-}
-
-impl StoreError {
-    /// For `map_err`: a failed file operation.
-    fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::File { action, path, source }
-    }
-}
 
 /// The images of a user.
 #[derive(Clone, Debug)]
@@ -252,61 +200,6 @@ impl Store {
             Ok(file)
         };
         lock().map_err(StoreError::file("lock", &path))
-    }
-}
-
-/// An image of the store.
-#[derive(Clone, Debug)]
-pub struct StoredImage {
-    /// Its root file system, which nobody may change.
-    pub root: PathBuf,
-    /// What it says about itself.
-    pub config: ImageConfig,
-    directory: PathBuf,
-}
-
-impl StoredImage {
-    /// Keeps the image from being removed for as long as the lease is held, and by whoever inherits it.
-    ///
-    /// # Errors
-    /// It has been removed since it was found.
-    pub fn lease(&self) -> Result<Lease, StoreError> {
-        Lease::take(&self.directory)
-    }
-
-    /// Where it is in the store: what another process takes a [`Lease`] of.
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-}
-
-/// An image is in use: a shared flock(2) on a file of its, which ends with its holders.
-#[derive(Debug)]
-pub struct Lease {
-    _file: File,
-}
-
-impl Lease {
-    /// Takes a lease of the image in this directory of a store.
-    ///
-    /// # Errors
-    /// It has been removed.
-    pub fn take(directory: &Path) -> Result<Self, StoreError> {
-        let path = directory.join(LEASE);
-        let take = || -> io::Result<Option<File>> {
-            let file = File::open(&path)?;
-            file.lock_shared()?;
-            // Whoever removes it holds the lock until it is out of the way.
-            let same = fs::metadata(&path)?.ino() == file.metadata()?.ino();
-            Ok(same.then_some(file))
-        };
-        match take() {
-            Ok(Some(file)) => Ok(Lease { _file: file }),
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(StoreError::file("lock", &path)(error))
-            }
-            _ => Err(StoreError::Removed(directory.to_path_buf())),
-        }
     }
 }
 

@@ -16,10 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::controller::Controller;
 use super::error::Error;
-use super::limits::Wanted;
-use super::{files, tree, v1};
+use super::{files, tree, v1, v2};
 use crate::isolate::process::{open_pidfd, send_signal};
-use crate::workload::Limits;
 
 /// How long ended processes may take to leave their group.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,14 +118,13 @@ impl Group {
         legacy.map(open).collect()
     }
 
-    /// Moves a process that runs already, with all its threads, but not what it has started. Takes
-    /// milliseconds, see [`Group::entrances`].
-    pub fn add(&self, pid: Pid) -> Result<(), Error> {
-        for member in &self.members {
-            files::write(&member.path.join("cgroup.procs"), &pid.to_string())
-                .map_err(Error::at(format!("move process {pid} to {}", member.path.display())))?;
+    /// How many processes were killed for want of memory; `None` where that is not counted.
+    pub fn oom_kills(&self) -> Option<u64> {
+        let member = self.member_with(Controller::Memory)?;
+        match member.version {
+            Version::Two => v2::oom_kills(&member.path),
+            Version::One => v1::oom_kills(&member.path),
         }
-        Ok(())
     }
 
     /// The processes in it, and in groups that they have made below it.
@@ -144,37 +141,6 @@ impl Group {
         pids.sort_unstable();
         pids.dedup();
         Ok(pids)
-    }
-
-    /// Sets other limits, each at once. What they do not say stays as it is.
-    ///
-    /// # Errors
-    /// When one can't be set; those before it have been then.
-    pub fn update(&self, limits: &Limits) -> Result<(), Error> {
-        limits.check()?;
-        let wanted = Wanted::new(limits, None)?;
-        for controller in wanted.controllers() {
-            let member = self.member_with(controller).ok_or(Error::NotInGroup(controller))?;
-            if controller == Controller::Cpuset {
-                wanted.check_cpus(member.version, &member.path.join(".."))?;
-            }
-            let first = match member.version {
-                Version::One => v1::before_update(&wanted, controller),
-                Version::Two => None,
-            };
-            for setting in first.into_iter().chain(wanted.settings(member.version, controller)) {
-                let file = member.path.join(&*setting.file);
-                match files::write(&file, &setting.value) {
-                    Err(_) if setting.optional => {}
-                    Err(error) => {
-                        let step = format!("write {} to {}", setting.value, file.display());
-                        return Err(Error::at(step)(error));
-                    }
-                    Ok(()) => {}
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Kills all processes in it, also stopped ones. They end a moment later; [`Group::remove`] waits

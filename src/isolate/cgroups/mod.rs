@@ -18,11 +18,10 @@
 //! | `hierarchies` | where our groups are |
 //! | `limits` | which files limits are written to; `v1` and `v2` know the names |
 //! | `devices` | which devices may be used; `device_filter` is the program that tells version 2 |
-//! | `plan` | the steps to a group |
+//! | `plan`, `step` | the steps to a group |
 //! | `group` | a group that exists: its processes, its end |
 //! | `freezer` | stopping all of its processes |
 //! | `usage` | what it has used; `v1` and `v2` know the names |
-//! | `oom` | hearing of processes that are killed for want of memory |
 //! | `sweep` | what instances that were killed have left |
 //! | `tree`, `files` | groups in groups, and small files |
 
@@ -35,8 +34,8 @@ mod freezer;
 mod group;
 mod hierarchies;
 mod limits;
-mod oom;
 mod plan;
+mod step;
 mod sweep;
 mod tree;
 mod usage;
@@ -48,8 +47,8 @@ pub use devices::{DeviceKind, DeviceRule};
 pub use error::Error;
 pub use group::{Group, Member, Version};
 pub use hierarchies::Cgroups;
-pub use oom::OomWatch;
-pub use plan::{Action, Plan, Purpose, Step};
+pub use plan::{Plan, Purpose};
+pub use step::{Action, Step};
 pub use usage::{Cpu, Io, Memory, Pressure, Pressures, Tasks, Usage};
 
 #[cfg(test)]

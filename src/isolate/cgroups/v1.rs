@@ -124,13 +124,6 @@ fn memory(wanted: &Wanted<'_>) -> Vec<Setting> {
     settings
 }
 
-/// What comes before other values of memory in a group that has some already.
-pub(super) fn before_update(wanted: &Wanted<'_>, controller: Controller) -> Option<Setting> {
-    let changes = controller == Controller::Memory && wanted.limits.memory.is_some();
-    let reason = "neither limit may pass the other on its way";
-    changes.then(|| Setting::new("memory.memsw.limit_in_bytes", -1, reason).where_known())
-}
-
 /// Adds what a group of this hierarchy has counted.
 pub(super) fn add_usage(group: &Path, controller: Controller, usage: &mut Usage) {
     let file = |name: &str| group.join(name);

@@ -14,23 +14,22 @@
 //! A lock ends with the process that holds it, however that ends, and unlike a process id it never
 //! comes to mean another process. A place whose lock is free and says nothing is a leftover.
 
-use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read};
+mod place;
+
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-const LOCK: &str = "lock";
-const STAGE: &str = "stage";
-const WORK: &str = "work";
+use self::place::{LOCK, Lock, lock_at};
+pub(crate) use self::place::{Place, gone, new_file, open_regular, read_file, remove, tidy};
+
 /// What the places of instances begin with. Others leave them alone: what belongs to one outside of
 /// its place, only `instances` knows how to remove.
 pub(crate) const INSTANCE: &str = "run-";
-
-/// Files of a place that are read as a whole are shorter, in bytes.
-const LONGEST: u64 = 1 << 20;
 
 /// The directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -241,47 +240,6 @@ pub(crate) struct Leftover<'a> {
     is_instance: bool,
 }
 
-/// The place of one testbed or instance.
-#[derive(Debug)]
-pub(crate) struct Place {
-    /// Its directory.
-    pub(crate) path: PathBuf,
-    /// The same, open: paths of sockets are short, and through a descriptor any path is.
-    pub(crate) directory: File,
-    /// Held; whoever inherits it keeps the place alive.
-    pub(crate) lock: File,
-}
-
-impl Place {
-    /// Makes room for mounts.
-    pub(crate) fn make_work(&self) -> io::Result<PathBuf> {
-        let work = self.path.join(WORK);
-        fs::create_dir(&work)?;
-        Ok(work)
-    }
-
-    /// Room for files on their way elsewhere.
-    pub(crate) fn stage(&self) -> PathBuf {
-        self.path.join(STAGE)
-    }
-
-    /// Says how it has ended, to whoever waits for the lock. With that, it is no leftover.
-    pub(crate) fn conclude(&self, end: &[u8]) -> io::Result<()> {
-        self.lock.write_all_at(end, 0)
-    }
-
-    /// Removes all but the lock and these files.
-    pub(crate) fn tidy(&self, keep: &[&str]) -> io::Result<()> {
-        tidy(&self.path, keep)
-    }
-
-    /// Removes the place: nobody came to live in it, or they are gone.
-    pub(crate) fn remove(&self) {
-        // What can't be removed now, the next command's sweep finds.
-        let _ = remove(&self.path);
-    }
-}
-
 fn sweep_entry(
     entry: &DirEntry,
     clear: &impl Fn(&Leftover<'_>) -> io::Result<bool>,
@@ -302,102 +260,10 @@ fn sweep_entry(
     Ok(())
 }
 
-/// Removes a place.
-///
-/// Not by recursion, except where nothing is mounted: in the eyes of a testbed's keeper the user's
-/// files are below.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    gone(fs::remove_dir_all(path.join(STAGE)))?;
-    tidy(path, &[])?;
-    gone(fs::remove_file(path.join(LOCK)))?;
-    gone(fs::remove_dir(path))
-}
-
-/// Removes all of a place but the lock and these files.
-pub(crate) fn tidy(path: &Path, keep: &[&str]) -> io::Result<()> {
-    remove_entries(&path.join(WORK), &[])?;
-    remove_entries(path, &[&[LOCK], keep].concat())
-}
-
-/// Removes the files and the empty directories that lie directly in this one, but those to be kept.
-fn remove_entries(directory: &Path, keep: &[&str]) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        if keep.iter().any(|name| entry.file_name() == *name) {
-            continue;
-        }
-        if entry.file_type()?.is_dir() {
-            gone(fs::remove_dir(entry.path()))?;
-        } else {
-            gone(fs::remove_file(entry.path()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Counts what is not there any more as removed: somebody else may have been faster.
-pub(crate) fn gone(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-/// Opens a file of a place. Whatever else somebody has put there, nobody waits for it.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other("it is no regular file"))
-}
-
-/// Reads a file of a place.
-///
-/// # Errors
-/// The file system's; it is no regular file, or longer than any that is written there.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path, OpenOptions::new().read(true))?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
-}
-
-/// The lock of a place.
-enum Lock {
-    /// Somebody lives there.
-    Held,
-    /// Nobody does.
-    Free(File),
-    /// Whoever made the place was killed before there was one.
-    Missing,
-}
-
-/// Looks at the lock in this file. Those who wait for its end share it.
-fn lock_at(path: &Path) -> io::Result<Lock> {
-    let file = match open_regular(path, OpenOptions::new().read(true).write(true)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::Missing),
-        other => other?,
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Lock::Free(file)),
-        Err(TryLockError::WouldBlock) => Ok(Lock::Held),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -422,5 +288,21 @@ mod tests {
         assert!(state.create("one", |_| Ok(())).unwrap().is_none());
         first.remove();
         assert!(state.create("one", |_| Ok(())).unwrap().is_some());
+    }
+    #[test]
+    fn nothing_outside_is_touched_through_a_link() {
+        let (place, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let precious = outside.path().join("precious");
+        fs::write(&precious, "all").unwrap();
+        let dead = place.path().join("run-dead");
+        fs::create_dir(&dead).unwrap();
+        std::os::unix::fs::symlink(&precious, dead.join(LOCK)).unwrap();
+        let asked = Cell::new(false);
+        let state = StateDirectory { path: place.path().to_owned() };
+        state.sweep_where(|_| Ok(asked.replace(true))).unwrap();
+        assert!(!asked.get() && state.lock_of("run-dead").is_err());
+        std::os::unix::fs::symlink(&precious, place.path().join(LOCK)).unwrap();
+        assert!(state.sweep().is_err());
+        assert_eq!(fs::read(&precious).unwrap(), b"all");
     }
 }
