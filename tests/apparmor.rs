@@ -79,7 +79,8 @@ fn in_the_testbed() {
     }
     let this = std::env::current_exe().unwrap();
     let image = busybox();
-    let script = format!("{INSIDE}={} {} --nocapture", text(image), text(&this));
+    let mount = "mount -t securityfs none /sys/kernel/security";
+    let script = format!("{mount} && {INSIDE}={} {} --nocapture", text(image), text(&this));
     let output = process::output(&mut testbed::in_testbed(&script));
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);

@@ -11,6 +11,8 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::write;
 
+use crate::host::find_program;
+
 /// The profile's name, by which the kernel knows it.
 pub const PROFILE: &str = "duplex-default";
 
@@ -48,7 +50,10 @@ pub fn is_enabled() -> bool {
 /// # Errors
 /// When apparmor_parser is not there or not content.
 pub fn load() -> Result<(), LoadError> {
-    let mut parser = Command::new(PARSER)
+    // Where there is none, that is known sooner than by starting it.
+    let search = std::env::var_os("PATH");
+    let path = find_program(PARSER.as_ref(), search.as_deref()).map_err(LoadError::Parser)?;
+    let mut parser = Command::new(path)
         .args(["--replace", "--skip-cache"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())

@@ -263,6 +263,7 @@ fn sweep_entry(
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -289,6 +290,7 @@ mod tests {
         first.remove();
         assert!(state.create("one", |_| Ok(())).unwrap().is_some());
     }
+
     #[test]
     fn nothing_outside_is_touched_through_a_link() {
         let (place, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -296,12 +298,13 @@ mod tests {
         fs::write(&precious, "all").unwrap();
         let dead = place.path().join("run-dead");
         fs::create_dir(&dead).unwrap();
-        std::os::unix::fs::symlink(&precious, dead.join(LOCK)).unwrap();
+        symlink(&precious, dead.join(LOCK)).unwrap();
         let asked = Cell::new(false);
         let state = StateDirectory { path: place.path().to_owned() };
         state.sweep_where(|_| Ok(asked.replace(true))).unwrap();
         assert!(!asked.get() && state.lock_of("run-dead").is_err());
-        std::os::unix::fs::symlink(&precious, place.path().join(LOCK)).unwrap();
+        fs::remove_file(place.path().join(LOCK)).unwrap();
+        symlink(&precious, place.path().join(LOCK)).unwrap();
         assert!(state.sweep().is_err());
         assert_eq!(fs::read(&precious).unwrap(), b"all");
     }
