@@ -49,7 +49,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
         ulimits: args.limits.ulimits_here()?,
         oom_score: args.limits.oom_score_adj,
         apparmor: confinement != Confinement::Unconfined,
-        network: network::of_container(&args.network, capabilities)?,
+        network: network::container::decide(&args.network, capabilities)?,
         openings: args.security.openings(),
         // The testbed sees this host's files by a file system that cannot show them with other owners.
         disk: match args.count_instructions {
@@ -165,7 +165,7 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
     drop((theirs, door));
     let (held, setting) =
-        network::connect(&container, &group, name, order.plan.network(), reserved)?;
+        network::container::connect(&container, &group, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
     let ended = container.as_fd();
     let attended =

@@ -12,7 +12,7 @@ use nix::sys::wait::WaitStatus;
 use super::attend::{Conclusion, Lost, attend};
 use super::order::VmOrder;
 use super::vmm::{Fate, Vmm};
-use super::{limits, nets};
+use super::{limits, network};
 use crate::cli::{FAILED, timing};
 use crate::instances::Instance;
 use crate::isolate::cgroups::Group;
@@ -30,7 +30,7 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let signals = Signals::take()?;
     let front = Arc::new(Front::new(Some(Listener::bind(&instance.socket())?))?);
     let (ours, theirs) = UnixStream::pair()?;
-    let (_places, nets, network) = nets::connect(order)?;
+    let (_places, nets, network) = network::vm::connect(order)?;
     let subject = &order.subject;
     let mut start = subject.start.clone();
     if let Some(setting) = &mut start.setting {

@@ -8,7 +8,6 @@ mod in_testbed;
 mod layer;
 mod limits;
 mod mounts;
-mod nets;
 mod network;
 mod order;
 mod security;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::order::{Subject, VmOrder};
-use super::{Args, layer, nets, volumes};
+use super::{Args, layer, network, volumes};
 use crate::cli::timing::Unit;
 use crate::cli::{interface, say};
 use crate::guest_images::Cache;
@@ -22,7 +22,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
     let limits = args.limits.of_vm(args.volume.len() + by_passt)?;
     memory::check(limits.memory, host::physical_address_bits())?;
     let reason = args.testbed.reason(args.count_instructions);
-    let (nets, network) = nets::decide(&args.network)?;
+    let (nets, network) = network::vm::decide(&args.network)?;
     if let (Some(reason), Some(net)) = (&reason, nets.first()) {
         // Without one the guest would ask for an address, which nobody there has to give.
         let address = "ip addr add 10.9.8.1/24 dev tap0; ";

@@ -16,7 +16,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::{dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
-use super::nets::published_by;
+use super::network::vm::published_by;
 use super::order::VmOrder;
 use super::volumes;
 use crate::cli::interface;

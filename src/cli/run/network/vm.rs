@@ -3,20 +3,21 @@
 use std::error::Error;
 use std::net::Ipv4Addr;
 
-use super::network::{Held, NOTHING_TO_PUBLISH, NetworkArgs, join, reserve};
-use super::order::VmOrder;
+use super::super::order::VmOrder;
+use super::{Held, NOTHING_TO_PUBLISH, NetworkArgs, by_passt, join, on_bridge, reachable, reserve};
 use crate::cli::interface::with_addresses;
 use crate::host::{self, Resolver};
 use crate::init::{Addressing, Network};
-use crate::network::{self, Inside, Newcomer, Place};
-use crate::vm::devices::virtio::net::passt::UserNetwork;
+use crate::network::{self, Inside, Newcomer};
 use crate::workload::{Address, AddressedNet, Net, NetBackend, PublishedPort};
 
 /// Decides the addresses of all interfaces.
 ///
 /// # Errors
 /// A tap whose network has no address for it, or an option that goes with another.
-pub(super) fn decide(args: &NetworkArgs) -> Result<(Vec<Net>, Network), Box<dyn Error>> {
+pub(in crate::cli::run) fn decide(
+    args: &NetworkArgs,
+) -> Result<(Vec<Net>, Network), Box<dyn Error>> {
     let wanted = &args.nets;
     let mut nets = with_addresses(wanted.iter().map(|addressed| &addressed.net));
     if !args.publish.is_empty() && publishing(&nets).is_none() {
@@ -58,7 +59,7 @@ pub(super) fn decide(args: &NetworkArgs) -> Result<(Vec<Net>, Network), Box<dyn 
 }
 
 /// Which of them leads to published ports: the first that can.
-pub(super) fn publishing(nets: &[Net]) -> Option<usize> {
+fn publishing(nets: &[Net]) -> Option<usize> {
     let can = |net: &Net| matches!(net.backend, NetBackend::User | NetBackend::Bridge(_));
     nets.iter().position(can)
 }
@@ -68,7 +69,9 @@ pub(super) fn publishing(nets: &[Net]) -> Option<usize> {
 ///
 /// # Errors
 /// There is no such network, no address left, or a port that is taken.
-pub(super) fn connect(order: &VmOrder) -> Result<(Held, Vec<Net>, Network), Box<dyn Error>> {
+pub(in crate::cli::run) fn connect(
+    order: &VmOrder,
+) -> Result<(Held, Vec<Net>, Network), Box<dyn Error>> {
     let mut nets = order.nets.clone();
     let setting = order.subject.start.setting.as_ref();
     let mut network = setting.map(|setting| setting.network.clone()).unwrap_or_default();
@@ -103,26 +106,8 @@ pub(super) fn connect(order: &VmOrder) -> Result<(Held, Vec<Net>, Network), Box<
 }
 
 /// The ports that an interface of a guest's leads to.
-pub(super) fn published_by(order: &VmOrder, number: usize) -> &[PublishedPort] {
+pub(in crate::cli::run) fn published_by(order: &VmOrder, number: usize) -> &[PublishedPort] {
     if publishing(&order.nets) == Some(number) { &order.published } else { &[] }
-}
-
-/// What goes with a place on a network.
-pub(super) fn on_bridge(place: &Place) -> Addressing {
-    Addressing::Fixed { own: place.own, gateway: Some(place.gateway) }
-}
-
-/// Who can be asked for names from another network. As docker: one at a loopback address is out of reach.
-pub(super) fn reachable(resolver: &Resolver) -> Vec<Ipv4Addr> {
-    resolver.servers.iter().copied().filter(|address| !address.is_loopback()).collect()
-}
-
-/// What passt has on its other end.
-pub(super) fn by_passt(number: usize, resolver: &Resolver) -> (Addressing, Vec<Ipv4Addr>) {
-    let UserNetwork { own, gateway, dns } = UserNetwork::of(number);
-    // It passes questions on to the first server of this host, wherever that is.
-    let servers = if resolver.servers.is_empty() { Vec::new() } else { vec![dns] };
-    (Addressing::Fixed { own, gateway: Some(gateway) }, servers)
 }
 
 /// What was asked for; else what the tap's network has for it; else what a DHCP server has.
