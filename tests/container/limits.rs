@@ -101,12 +101,15 @@ fn a_share_of_a_processor_is_held() {
     let mut process = Process::start(&mut shell(&["--cpus", "0.5", "--name", name], spin));
     process.stdout.wait_for("up\n");
     let groups = groups(name);
-    // What is used up at once must pass before it is a share.
-    let share =
-        cpu_share(&groups, || thread::sleep(Duration::from_secs(if soak() { 10 } else { 2 })));
-    assert!(share < 0.525, "{share}");
-    // A busy host need not have as much.
-    assert!(share > if soak() { 0.475 } else { 0.2 }, "{share}");
+    // What is used up at once must pass before it is a share. A busy host has less to give, but not always.
+    let (span, least, tries) = if soak() { (10, 0.475, 20) } else { (2, 0.2, 5) };
+    let mut shares = Vec::new();
+    while shares.last().is_none_or(|share| *share < least) {
+        assert!(shares.len() < tries, "{shares:?}");
+        let share = cpu_share(&groups, || thread::sleep(Duration::from_secs(span)));
+        assert!(share < 0.525, "{share}");
+        shares.push(share);
+    }
     end(process);
 }
 
