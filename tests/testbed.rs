@@ -192,7 +192,8 @@ fn many_commands_at_once() {
         return;
     }
     shared();
-    let threads: Vec<_> = (0..20)
+    // More than there are sessions: some have to wait for others.
+    let threads: Vec<_> = (0..40)
         .map(|number| {
             std::thread::spawn(move || {
                 stdout_of(in_testbed(&format!("sleep 0.5; seq {number} {}", number + 1000)))

@@ -17,8 +17,8 @@ use crate::session::protocol::Invocation;
 /// The name of the port on which the agent tells the keeper how it is.
 pub(super) const NOTICE_PORT: &str = "duplex.notices";
 
-/// How many sessions run at once: each has a port of its own.
-pub(super) const SESSIONS: usize = 16;
+/// How many sessions run at once: each has a port of its own, and a virtio console has 30 that are no consoles.
+pub(super) const SESSIONS: usize = 28;
 
 /// The name of the port that carries a session.
 pub(super) fn session_port(index: usize) -> String {
@@ -96,6 +96,8 @@ pub(super) enum Answer {
     /// The exports, by their names in the file system tagged [`NAMED_TAG`], in the order asked;
     /// the connected port comes with the answer.
     Attached(Vec<u64>),
+    /// All sessions are taken: it waits for one.
+    Busy,
     /// The testbed as it is.
     Status(Status),
     /// It can't be done.

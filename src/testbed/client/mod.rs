@@ -14,7 +14,7 @@ use super::lasting::find_lasting;
 use super::launch::{Ground, Lifetime, boot, launch};
 use super::model::{Clock, Counts, Outcome, Session};
 use super::places::{self, Name};
-use super::protocol::{Answer, Export, Greeting, Mount, Request, Start, ToClient};
+use super::protocol::{Answer, Export, Greeting, Mount, Request, SESSIONS, Start, ToClient};
 use super::{image, protocol};
 use crate::guest_images::Progress;
 use crate::host::find_program;
@@ -163,7 +163,14 @@ impl Client<'_> {
         let exports: Vec<Export> = shown.iter().map(|file| file.export.clone()).collect();
         let opened: Vec<_> = shown.iter().map(|file| file.opened.as_fd()).collect();
         self.channel.send(&Request::Attach(exports), &opened).map_err(Error::Connection)?;
-        match self.channel.receive().map_err(Error::Connection)? {
+        let mut answer = self.channel.receive().map_err(Error::Connection)?;
+        while let Some((Answer::Busy, _)) = answer {
+            log::warn!(
+                "{SESSIONS} commands run in the testbed, which are all it can: waiting for one to end"
+            );
+            answer = self.channel.receive().map_err(Error::Connection)?;
+        }
+        match answer {
             Some((Answer::Attached(exports), mut fds)) if exports.len() == shown.len() => {
                 let invalid = || Error::Connection(ErrorKind::InvalidData.into());
                 let port = fds.pop().ok_or_else(invalid)?;

@@ -19,8 +19,8 @@ pub(super) enum Wish {
     Ready,
     /// It was told so; to be told when the testbed stops.
     News,
-    /// A session, with these files.
-    Session(Vec<(Export, OwnedFd)>),
+    /// A session, with these files; whether it was told that it has to wait for one.
+    Session { files: Vec<(Export, OwnedFd)>, told: bool },
     /// It has one: the port, and the numbers of its exports.
     Running { port: usize, exports: Vec<u64> },
     /// It is waiting for us to end.
@@ -32,6 +32,14 @@ pub(super) enum Wish {
 impl Client {
     pub(super) fn new(channel: Channel) -> Self {
         Self { channel, wish: Wish::Unknown }
+    }
+
+    /// No session is free.
+    pub(super) fn is_to_wait(&mut self) {
+        self.tell(&Answer::Busy);
+        if let Wish::Session { told, .. } = &mut self.wish {
+            *told = true;
+        }
     }
 
     /// Tells it something. One that does not listen is noticed when its connection closes.

@@ -213,7 +213,8 @@ impl Keeper {
         self.clients[index].wish = match request {
             Request::Wait => Wish::Ready,
             Request::Attach(exports) if exports.len() == fds.len() => {
-                Wish::Session(exports.into_iter().zip(fds.drain(..)).collect())
+                let files = exports.into_iter().zip(fds.drain(..)).collect();
+                Wish::Session { files, told: false }
             }
             Request::Attach(_) => Wish::Nothing,
             Request::Stop => {
@@ -253,14 +254,16 @@ impl Keeper {
                     self.clients[index].tell(&Answer::Ready);
                     self.clients[index].wish = Wish::News;
                 }
-                (State::Up(_), Wish::Session(_)) => {
+                (State::Up(_), Wish::Session { told, .. }) => {
                     if let Some(port) = self.ports.idle() {
                         self.start_session(index, port);
+                    } else if !told {
+                        self.clients[index].is_to_wait();
                     }
                 }
                 (
                     State::Stopped { answer, .. },
-                    Wish::Ready | Wish::News | Wish::Session(_) | Wish::Running { .. },
+                    Wish::Ready | Wish::News | Wish::Session { .. } | Wish::Running { .. },
                 ) => {
                     self.clients[index].tell(answer);
                     self.clients[index].wish = Wish::Nothing;
@@ -277,7 +280,9 @@ impl Keeper {
 
     fn start_session(&mut self, index: usize, port: usize) {
         let wish = std::mem::replace(&mut self.clients[index].wish, Wish::Nothing);
-        let (Wish::Session(files), Some(machine)) = (wish, self.machine_mut()) else { return };
+        let (Wish::Session { files, .. }, Some(machine)) = (wish, self.machine_mut()) else {
+            return;
+        };
         let opened = machine.open_session(port, files);
         let client = &mut self.clients[index];
         match opened {
