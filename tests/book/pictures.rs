@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../examples/book-pictures/pictures/mod.rs"]
-mod pictures;
+mod drawn;
 
 #[test]
 fn pictures_are_drawn_from_the_data_beside_them() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book/pictures");
-    let drawn = pictures::all(&folder.join("data"));
+    let drawn = drawn::all(&folder.join("data"));
     for (name, svg) in &drawn {
         let kept = fs::read_to_string(folder.join(name)).unwrap();
         assert!(kept == *svg, "{name}: cargo run --example book-pictures");

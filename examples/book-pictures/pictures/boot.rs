@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Svg, ticks};
 
 const ROW: f64 = 26.0;
 const TOP: f64 = 78.0;
@@ -31,8 +31,8 @@ pub(super) fn draw(data: &Value) -> String {
     let total = reached("first_serial_byte");
     let bottom = TOP + ROW * f64::from(u32::try_from(PHASES.len()).unwrap());
     let mut svg = Svg::new(
-        780,
-        (bottom + 46.0) as u32,
+        780.0,
+        bottom + 46.0,
         "A boot in million instructions",
         "A bar for each phase of a boot. What duplex does until the first KVM_RUN takes about a fifth; the \
          guest's kernel, with the host's work for it, takes nearly all of the rest.",
@@ -40,8 +40,8 @@ pub(super) fn draw(data: &Value) -> String {
     let note = "Tuned kernel, 128 MiB, 1 vCPU; host kernel, VMM and guest are counted. Orange: the guest runs.";
     svg.text(20.0, 52.0, "small", Anchor::Start, note);
     let scale = WIDTH / total;
-    for tick in (0..=u32::try_from(total as u64).unwrap()).step_by(10) {
-        let x = LEFT + f64::from(tick) * scale;
+    for tick in ticks(10.0, total) {
+        let x = LEFT + tick * scale;
         svg.line((x, TOP - 8.0), (x, bottom), "axis");
         svg.text(x, bottom + 16.0, "small middle", Anchor::Start, &tick.to_string());
     }

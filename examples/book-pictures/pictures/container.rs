@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::svg::{Anchor, Svg};
+use super::svg::{Anchor, Svg, ticks};
 
 const ROW: f64 = 21.0;
 const TOP: f64 = 84.0;
@@ -73,8 +73,8 @@ pub(super) fn draw(data: &Value) -> String {
     let total = at("first_output");
     let bottom = TOP + ROW * f64::from(u32::try_from(rows.len()).unwrap());
     let mut svg = Svg::new(
-        780,
-        (bottom + 46.0) as u32,
+        780.0,
+        bottom + 46.0,
         "A container's start, step by step",
         "A bar for each step, from the start of the process to the command's first output, in the order in \
          which they ended. duplex and the container's PID 1 work at the same time.",
@@ -87,8 +87,8 @@ pub(super) fn draw(data: &Value) -> String {
         svg.text(x + 18.0, 54.0, "small", Anchor::Start, who);
     }
     let scale = WIDTH / total;
-    for tick in 0..=u32::try_from(total as u64).unwrap() {
-        let x = LEFT + f64::from(tick) * scale;
+    for tick in ticks(1.0, total) {
+        let x = LEFT + tick * scale;
         svg.line((x, TOP - 8.0), (x, bottom), "axis");
         svg.text(x, bottom + 15.0, "small middle", Anchor::Start, &tick.to_string());
     }

@@ -27,8 +27,8 @@ pub(super) fn draw(runs: &[(&str, Value)]) -> String {
     let block = 30.0 + ROW * 5.0;
     let bottom = TOP + block * f64::from(u32::try_from(runs.len()).unwrap());
     let mut svg = Svg::new(
-        780,
-        (bottom + 10.0) as u32,
+        780.0,
+        bottom + 10.0,
         "Exits to user space, by reason",
         "Bars for each of four runs. A kernel that prints on the serial port causes two exits for each \
          character; a mebibyte through the socket device causes next to none.",

@@ -84,8 +84,8 @@ pub(super) fn draw(data: &Value) -> String {
     let last = TOP + ROW * f64::from(u32::try_from(rows.len()).unwrap());
     let title = format!("Guest-physical memory, of a guest of {} MiB", memory / MIB);
     let mut svg = Svg::new(
-        780,
-        (last + 24.0) as u32,
+        780.0,
+        last + 24.0,
         &title,
         "A list of what lies where, in the order of addresses: tables that duplex wrote below 1 MiB, the kernel \
          from 16 MiB up, the initrd at the top of RAM, then a hole from 3 to 4 GiB with the devices.",

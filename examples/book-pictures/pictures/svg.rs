@@ -19,22 +19,22 @@ pub(super) enum Anchor {
 
 /// A picture that is being drawn.
 pub(super) struct Svg {
-    width: u32,
-    height: u32,
+    width: f64,
+    height: f64,
     body: String,
 }
 
 impl Svg {
     /// An empty one; `title` says what it shows, `description` what is to be seen.
-    pub(super) fn new(width: u32, height: u32, title: &str, description: &str) -> Svg {
+    pub(super) fn new(width: f64, height: f64, title: &str, description: &str) -> Svg {
         let mut svg = Svg { width, height, body: String::new() };
         svg.line_of(format_args!("<title>{}</title>", escaped(title)));
         svg.line_of(format_args!("<desc>{}</desc>", escaped(description)));
         svg.line_of(format_args!("<style>{STYLE}</style>"));
         svg.line_of(format_args!(
             "<rect x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"8\" fill=\"#fff\" stroke=\"#d0d7de\"/>",
-            width - 1,
-            height - 1
+            width - 1.0,
+            height - 1.0
         ));
         svg.text(20.0, 30.0, "head", Anchor::Start, title);
         svg
@@ -76,6 +76,11 @@ impl Svg {
              viewBox=\"0 0 {width} {height}\">\n{body}</svg>\n"
         )
     }
+}
+
+/// The places of a scale's lines, from zero on.
+pub(super) fn ticks(step: f64, end: f64) -> impl Iterator<Item = f64> {
+    (0_u32..).map(move |number| f64::from(number) * step).take_while(move |tick| *tick <= end)
 }
 
 fn escaped(text: &str) -> String {
