@@ -1,6 +1,7 @@
 //! The pictures, each from its data.
 
 mod boot;
+mod byte;
 mod container;
 mod exits;
 mod memory_map;
@@ -27,6 +28,7 @@ pub(crate) fn all(data: &Path) -> Vec<(&'static str, String)> {
         ("memory-map.svg", memory_map::draw(&json("memory.json"))),
         ("boot.svg", boot::draw(&json("boot-instructions.json"))),
         ("exits.svg", exits::draw(&runs.map(|(run, file)| (run, json(file))))),
+        ("byte.svg", byte::draw(&json("trace-talkative.json"), &json("trace-socket.json"))),
         ("container.svg", container::draw(&json("container.json"))),
     ]
 }

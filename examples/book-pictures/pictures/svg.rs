@@ -3,10 +3,12 @@
 
 use std::fmt::{Display, Write};
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.small{font-size:11.5px;fill:#4b535d}\
+const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1b1f24}.small{font-size:11.5px;fill:#4b535d;\
+    paint-order:stroke;stroke:#fff;stroke-width:3px}\
     .head{font-weight:600;font-size:15px}.mono{font-family:ui-monospace,monospace;font-size:12px}\
     .end{text-anchor:end}.middle{text-anchor:middle}.axis{stroke:#c4cad1;stroke-width:1}\
-    .host{fill:#3b6fb6}.guest{fill:#d9822b}.free{fill:#d8efdc;stroke:#8fbf98}\
+    .host{fill:#3b6fb6}.guest{fill:#d9822b}\
+    .host.way{stroke:#3b6fb6;stroke-width:1.5}.guest.way{stroke:#d9822b;stroke-width:1.5}.free{fill:#d8efdc;stroke:#8fbf98}\
     .hole{fill:#e9ebee;stroke:#b8bec6}.written{fill:#cfe0f7;stroke:#7fa3d4}\
     .loaded{fill:#fbe0c3;stroke:#dda45f}.device{fill:#e6dbf5;stroke:#a98bd0}";
 
@@ -54,6 +56,21 @@ impl Svg {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.line_of(format_args!(
             "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>"
+        ));
+    }
+
+    /// A level one, with its head at `to`.
+    pub(super) fn arrow(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+        let back = if to.0 > from.0 { -7.0 } else { 7.0 };
+        self.line_of(format_args!(
+            "<path d=\"M{:.1} {:.1}H{:.1}\" class=\"{class} way\"/>",
+            from.0,
+            from.1,
+            to.0 + back
+        ));
+        self.line_of(format_args!(
+            "<path d=\"M{:.1} {:.1}l{back:.1} -4v8z\" class=\"{class}\"/>",
+            to.0, to.1
         ));
     }
 
