@@ -11,4 +11,12 @@
 //! (docs/bench.md).
 
 pub mod contender;
+pub mod contenders;
+pub mod draw;
+pub mod observer;
 pub mod results;
+pub mod rounds;
+pub mod schedule;
+pub mod statistics;
+pub mod stop;
+pub mod workshop;
