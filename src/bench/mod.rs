@@ -13,6 +13,8 @@
 pub mod contender;
 pub mod contenders;
 pub mod draw;
+pub mod ground;
+pub mod guest;
 pub mod observer;
 pub mod results;
 pub mod rounds;
