@@ -29,8 +29,10 @@
 //! | `container` | the shared-kernel half: namespaces, layered root, PID 1 |
 //! | `network` | bridges with NAT, and instances on them |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
+//! | `bench` | both halves and others, measured on the same work |
 //! | `cli` | one file a subcommand |
 
+pub mod bench;
 pub mod cli;
 pub mod compression;
 pub mod console_log;
