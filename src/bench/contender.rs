@@ -18,6 +18,8 @@ pub struct Job {
     pub pids: Option<u64>,
     /// A directory of the host that is shown at `/data`, writable.
     pub data: Option<PathBuf>,
+    /// With standard input, which the caller gives it; without, it is empty.
+    pub input: bool,
     /// With a network that reaches the host, by the contender's own usual way.
     pub net: bool,
     /// A serial console that prints what the kernel says: VMs only, others ignore it.

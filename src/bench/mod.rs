@@ -10,5 +10,14 @@
 //! round, so that what disturbs the machine disturbs all alike, and are compared within rounds
 //! (docs/bench.md).
 
+pub mod cases;
 pub mod contender;
+pub mod contenders;
+pub mod draw;
+pub mod observer;
 pub mod results;
+pub mod rounds;
+pub mod schedule;
+pub mod statistics;
+pub mod stop;
+pub mod workshop;

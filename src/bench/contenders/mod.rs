@@ -1,0 +1,87 @@
+//! Those who take part, one kind a file: how each is found on this host, and how it is called.
+
+mod direct;
+mod duplex;
+mod program;
+mod unshare;
+
+use super::contender::Contender;
+use super::results::{Contender as Described, Wall};
+use super::workshop::Workshop;
+
+/// A contender, or why it cannot take part.
+type Found = Result<Box<dyn Contender>, Described>;
+
+/// All kinds, in the order in which reports show them.
+const KINDS: [Kind; 3] = [
+    Kind { id: "process", own: true, vm: false, find: direct::process },
+    Kind { id: "unshare", own: false, vm: false, find: unshare::find },
+    Kind { id: "duplex-container", own: true, vm: false, find: duplex::container },
+];
+
+/// How a contender is found.
+struct Kind {
+    id: &'static str,
+    /// Takes part without being asked for.
+    own: bool,
+    /// Needs hardware virtualization.
+    vm: bool,
+    find: fn(&Workshop) -> Found,
+}
+
+/// Who is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Wanted {
+    /// Also those that are not duplex's own.
+    pub peers: bool,
+    /// Only those of these ids; none for all.
+    pub only: Vec<String>,
+    /// VMs too.
+    pub vms: bool,
+}
+
+/// Who takes part, and who does not.
+pub struct LineUp {
+    /// In the order in which reports show them.
+    pub present: Vec<Box<dyn Contender>>,
+    /// Each with its reason.
+    pub missing: Vec<Described>,
+}
+
+impl LineUp {
+    /// Looks for all that are wanted.
+    pub fn find(workshop: &Workshop, wanted: &Wanted) -> Self {
+        let mut found = Self { present: Vec::new(), missing: Vec::new() };
+        for kind in KINDS.iter().filter(|kind| kind.is_wanted(wanted)) {
+            match (kind.find)(workshop) {
+                Ok(contender) => found.present.push(contender),
+                Err(described) => found.missing.push(described),
+            }
+        }
+        found
+    }
+
+    /// All that were asked for, as a report lists them.
+    pub fn described(&self) -> Vec<Described> {
+        let present = self.present.iter().map(|contender| contender.described().clone());
+        present.chain(self.missing.iter().cloned()).collect()
+    }
+}
+
+impl Kind {
+    fn is_wanted(&self, wanted: &Wanted) -> bool {
+        let named = wanted.only.iter().any(|id| id == self.id);
+        let chosen = if wanted.only.is_empty() { self.own || wanted.peers } else { named };
+        chosen && (wanted.vms || !self.vm)
+    }
+}
+
+/// All ids that there are.
+pub fn ids() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().map(|kind| kind.id)
+}
+
+/// How a report names one that has not been looked for yet.
+fn describe(id: &str, name: &str, wall: Wall) -> Described {
+    Described { id: id.into(), name: name.into(), wall, version: None, missing: None }
+}
