@@ -14,6 +14,8 @@ pub mod cases;
 pub mod contender;
 pub mod contenders;
 pub mod draw;
+pub mod ground;
+pub mod guest;
 pub mod observer;
 pub mod results;
 pub mod rounds;

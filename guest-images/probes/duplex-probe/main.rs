@@ -7,6 +7,7 @@
 mod cpu;
 mod disk;
 mod hold;
+mod init;
 mod json;
 mod look;
 mod memory;
@@ -33,11 +34,16 @@ duplex-probe net call ADDRESS PORT MIB ROUNDS    sends and receives MIB, takes t
 duplex-probe noise cpu|memory|disk|forks SECONDS AMOUNT [DIRECTORY]
                                                  a neighbour: AMOUNT threads, MiB, MiB, processes at a time
 duplex-probe victim REQUESTS [DIRECTORY]         what a neighbour disturbs: computes, touches memory, forks, writes
+duplex-probe as-init [--write PORT=BYTE] PROGRAM...
+                                                 PID 1 of a guest: runs the program, switches the machine off
 duplex-probe look                                what can be seen and reached from here
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|word| word == init::WORD) {
+        return init::run(arguments.into_iter().skip(1));
+    }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -61,8 +61,8 @@ impl Ground<'_> {
 
     /// Whom ratios are to.
     pub(super) fn baseline(&self) -> Option<String> {
-        let of = |one: &Box<dyn Contender>| one.described().id.clone();
-        self.contenders.iter().map(of).find(|id| id == "process")
+        let ids = self.contenders.iter().map(|one| one.described().id.clone());
+        ids.into_iter().find(|id| id == "process")
     }
 }
 

@@ -62,7 +62,7 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
 fn calibrate(ground: &Ground<'_>, sample: u32) -> Result<Vec<String>, String> {
     let first = ground.contenders.first().ok_or("nobody takes part")?;
     let question = job(&["cpu".to_owned(), "calibrate".to_owned(), sample.to_string()]);
-    let answer = ground.asker().ask(first.as_ref(), &question, 0);
+    let answer = ground.asker().ask(*first, &question, 0);
     first.clean_up(0);
     arguments(&answer?.0)
 }

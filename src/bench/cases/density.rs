@@ -174,7 +174,7 @@ fn watch(asker: &Asker<'_>, commands: Vec<Command>, size: u32) -> Result<Burst, 
     let mut latencies: Vec<f64> =
         started.iter().map(|(_, latency)| latency.as_secs_f64() * 1000.0).collect();
     latencies.sort_unstable_by(f64::total_cmp);
-    started.iter_mut().for_each(|(held, _)| held.end_input());
+    started.iter_mut().for_each(|(held, _)| held.tell_to_end());
     started.into_iter().try_for_each(|(held, _)| held.end(asker))?;
     Ok(Burst { size, all, latencies, memory })
 }

@@ -8,6 +8,9 @@ use super::asked::{Answer, Asker};
 use crate::bench::contender::{Contender, Job};
 use crate::bench::observer::Running;
 
+/// How often the probe waits.
+const STATES: u32 = 3;
+
 /// One that runs. It is killed when this is dropped.
 pub(super) struct Held {
     running: Running,
@@ -74,14 +77,18 @@ impl Held {
         input.write_all(b"\n").map_err(|error| format!("it does not listen any more: {error}"))
     }
 
-    /// Ends its input: it has nothing to wait for any more.
-    pub(super) fn end_input(&mut self) {
+    /// Tells it to go on until it ends. A guest behind a serial port does not see the end of its input.
+    pub(super) fn tell_to_end(&mut self) {
+        for _ in 0..STATES {
+            // One that does not listen any more ends, too.
+            let _ = self.go_on();
+        }
         self.input = None;
     }
 
-    /// Ends its input, and waits for its end, which must be a good one.
+    /// Waits for its end, which must be a good one.
     pub(super) fn end(mut self, asker: &Asker<'_>) -> Result<(), String> {
-        self.end_input();
+        self.tell_to_end();
         self.running.until_exit(asker.stop).map(drop).map_err(|error| error.to_string())
     }
 }
