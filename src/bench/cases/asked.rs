@@ -9,7 +9,8 @@ use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
 use crate::bench::observer::{Bounds, observe};
 use crate::bench::results::{Place, Unit};
-use crate::bench::rounds::Measured;
+use crate::bench::rounds::{Found, Measured, Turn, measure};
+use crate::bench::schedule::Schedule;
 use crate::bench::stop::Stop;
 use crate::bench::workshop::PROBE;
 
@@ -57,6 +58,16 @@ impl Ground<'_> {
     /// Who asks here.
     pub(super) fn asker(&self) -> Asker<'_> {
         Asker::on(self.place, self.stop)
+    }
+
+    /// Gives each contender its turns.
+    pub(super) fn rounds(
+        &mut self,
+        schedule: Schedule,
+        baseline: Option<&str>,
+        take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
+    ) -> Found {
+        measure(self.contenders, schedule, baseline, (&mut *self.watch, self.stop), take)
     }
 
     /// Whom ratios are to.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::asked::{Asker, job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Fact, Place, Table, Unit};
-use crate::bench::rounds::{Measured, measure};
+use crate::bench::rounds::Measured;
 
 /// How long a sample of each kind takes the first contender, in milliseconds.
 const SAMPLE: u32 = 100;
@@ -41,19 +41,17 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
     };
     let job = job(&counts);
     let asker = Asker::on(ground.place, ground.stop);
-    let turns = (&mut *ground.watch, ground.stop);
     let baseline = table.baseline.clone();
-    let found =
-        measure(ground.contenders, ground.schedule, baseline.as_deref(), turns, |one, turn| {
-            let answer = asker.ask(one, &job, turn.number)?;
-            let kinds = counts.iter().filter_map(|word| word.split_once('='));
-            let figure = |(kind, _): (&str, &str)| {
-                let bytes = BYTES.contains(&kind);
-                let unit = if bytes { Unit::BytesPerSecond } else { Unit::PerSecond };
-                Ok(Measured::new(kind, unit, answer.number(kind)?))
-            };
-            kinds.map(figure).collect()
-        });
+    let found = ground.rounds(ground.schedule, baseline.as_deref(), |one, turn| {
+        let answer = asker.ask(one, &job, turn.number)?;
+        let kinds = counts.iter().filter_map(|word| word.split_once('='));
+        let figure = |(kind, _): (&str, &str)| {
+            let bytes = BYTES.contains(&kind);
+            let unit = if bytes { Unit::BytesPerSecond } else { Unit::PerSecond };
+            Ok(Measured::new(kind, unit, answer.number(kind)?))
+        };
+        kinds.map(figure).collect()
+    });
     table.take(found);
     table
 }

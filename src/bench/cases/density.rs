@@ -18,7 +18,7 @@ use super::processes::{Census, proportional};
 use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Place, Table, Unit, Wall};
-use crate::bench::rounds::{Measured, Turn, measure};
+use crate::bench::rounds::{Measured, Turn};
 use crate::bench::schedule::Schedule;
 use crate::bench::statistics::quantile;
 
@@ -56,8 +56,7 @@ pub fn run(ground: &mut Ground<'_>, instances: u32) -> Table {
     let asker = Asker::on(ground.place, ground.stop);
     let place = ground.place;
     let ends: RefCell<BTreeMap<String, String>> = RefCell::default();
-    let turns = (&mut *ground.watch, ground.stop);
-    let found = measure(ground.contenders, schedule, baseline.as_deref(), turns, |one, turn| {
+    let found = ground.rounds(schedule, baseline.as_deref(), |one, turn| {
         let (figures, end) = grow(&asker, one, place, turn, instances)?;
         ends.borrow_mut().insert(one.described().id.clone(), end);
         Ok(figures)
@@ -77,7 +76,8 @@ fn grow(
     instances: u32,
 ) -> Result<(Vec<Measured>, String), String> {
     let each = if place == Place::Host { EACH } else { EACH_EMULATED };
-    let mut room = Room::new(if contender.described().wall == Wall::Vm { MEMORY } else { MEMORY / 8 });
+    let mut room =
+        Room::new(if contender.described().wall == Wall::Vm { MEMORY } else { MEMORY / 8 });
     let mut figures = Vec::new();
     let mut number = turn.number * NUMBERS;
     for size in sizes(instances) {

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use super::asked::{Answer, Asker, job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Place, Table, Unit};
-use crate::bench::rounds::{Measured, measure};
+use crate::bench::rounds::Measured;
 use crate::bench::schedule::Schedule;
 
-pub use findings::findings;
+use findings::findings;
 
 /// Looks round behind every wall, once.
 pub fn run(ground: &mut Ground<'_>) -> Table {
@@ -27,9 +27,8 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
     let asker = Asker::on(ground.place, ground.stop);
     let once = Schedule { warm_up: 0, rounds: 1, ..ground.schedule };
     let looks: RefCell<Vec<(String, Answer)>> = RefCell::default();
-    let turns = (&mut *ground.watch, ground.stop);
     let baseline = table.baseline.clone();
-    let found = measure(ground.contenders, once, baseline.as_deref(), turns, |one, turn| {
+    let found = ground.rounds(once, baseline.as_deref(), |one, turn| {
         let look = asker.ask(one, &job(&["look"]), turn.number)?;
         let figures = figures(&look)?;
         looks.borrow_mut().push((one.described().id.clone(), look));

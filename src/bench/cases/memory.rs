@@ -10,7 +10,7 @@ use super::processes::{Census, of_guests, proportional};
 use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Table, Unit, Wall};
-use crate::bench::rounds::{Measured, measure};
+use crate::bench::rounds::Measured;
 
 /// What the workload touches and frees, MiB.
 const TOUCHED: u64 = 64;
@@ -39,11 +39,9 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
     table.baseline = ground.baseline();
     let asker = Asker::on(ground.place, ground.stop);
     let baseline = table.baseline.clone();
-    let turns = (&mut *ground.watch, ground.stop);
-    let found =
-        measure(ground.contenders, ground.schedule, baseline.as_deref(), turns, |one, turn| {
-            life(&asker, one, job(&["hold".to_owned(), TOUCHED.to_string()]), turn.number)
-        });
+    let found = ground.rounds(ground.schedule, baseline.as_deref(), |one, turn| {
+        life(&asker, one, job(&["hold".to_owned(), TOUCHED.to_string()]), turn.number)
+    });
     table.take(found);
     table
 }

@@ -50,7 +50,8 @@ fn walk(directory: &Path, most: usize, show: &mut impl FnMut(&Path, fs::FileType
     while let Some(directory) = directories.pop() {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         for entry in entries {
-            let Ok(kind) = entry.file_type() else { continue };
+            // Not as the directory has it: something else may be mounted there.
+            let Ok(kind) = entry.metadata().map(|node| node.file_type()) else { continue };
             if left == 0 {
                 return;
             }

@@ -20,7 +20,9 @@ pub(super) fn take_curves(table: &mut Table, ends: &BTreeMap<String, String>) {
     let mut curves: Vec<Curve> = Vec::new();
     let mut largest: BTreeMap<&str, u32> = BTreeMap::new();
     for series in &table.series {
-        let (Some((metric, size)), Some(summary)) = (size_of(series), &series.summary) else { continue };
+        let (Some((metric, size)), Some(summary)) = (size_of(series), &series.summary) else {
+            continue;
+        };
         let reached = largest.entry(&series.contender).or_default();
         *reached = size.max(*reached);
         let point = (size, summary.median.value);
@@ -40,9 +42,9 @@ pub(super) fn take_curves(table: &mut Table, ends: &BTreeMap<String, String>) {
     }
     curves.iter_mut().for_each(|curve| curve.points.sort_unstable_by_key(|(size, _)| *size));
     let common = largest.values().min().copied().unwrap_or(1);
-    table.series.retain(|series| {
-        size_of(series).is_some_and(|(_, size)| size == 1 || size == common)
-    });
+    table
+        .series
+        .retain(|series| size_of(series).is_some_and(|(_, size)| size == 1 || size == common));
     for series in &mut table.series {
         series.metric = series.metric.replace('@', "_of_");
     }

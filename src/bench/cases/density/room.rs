@@ -25,7 +25,11 @@ impl Room {
     }
 
     /// What each of the last burst needed. Half as much is added: for what the kernel has for it.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes that were measured")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "bytes that were measured"
+    )]
     pub(super) fn needed(&mut self, each: f64) {
         self.each = (each.max(0.0) * 1.5) as u64;
     }
@@ -38,7 +42,9 @@ impl Room {
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let wanted = u64::from(instances) * DESCRIPTORS + OWN;
         if wanted > descriptors {
-            return Err(format!("{wanted} descriptors are needed, and {descriptors} may be open (ulimit -n)"));
+            return Err(format!(
+                "{wanted} descriptors are needed, and {descriptors} may be open (ulimit -n)"
+            ));
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ const LISTED: usize = 12;
 
 /// By contender's id, what it saw; `host` is the release of the kernel outside, which in the testbed is that of
 /// the emulated machine.
-pub fn findings(looks: &[(String, Answer)], host: &str, testbed: bool) -> Vec<Finding> {
+pub(super) fn findings(looks: &[(String, Answer)], host: &str, testbed: bool) -> Vec<Finding> {
     let outside = if testbed { "the testbed's machine" } else { "this host" };
     let of = |subject: &str, meaning: String, found: &dyn Fn(&Answer) -> String| Finding {
         subject: subject.into(),
@@ -83,7 +83,9 @@ pub fn findings(looks: &[(String, Answer)], host: &str, testbed: bool) -> Vec<Fi
 pub(super) fn calls<'a>(look: &'a Answer, outcome: &str) -> Vec<&'a str> {
     let calls = look.0.get("calls").and_then(Value::as_object);
     let all = calls.into_iter().flatten();
-    all.filter(|(_, found)| found.as_str() == Some(outcome)).map(|(name, _)| name.as_str()).collect()
+    all.filter(|(_, found)| found.as_str() == Some(outcome))
+        .map(|(name, _)| name.as_str())
+        .collect()
 }
 
 fn kernel(look: &Answer, host: &str) -> String {
@@ -173,7 +175,9 @@ mod tests {
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..20).map(|n| n.to_string()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert!(listed(&names).starts_with("20: 0, 1, ") && listed(&names).ends_with(" and 8 more"));
+        assert!(
+            listed(&names).starts_with("20: 0, 1, ") && listed(&names).ends_with(" and 8 more")
+        );
         assert_eq!(listed(&names[..2]), "2: 0, 1");
         assert_eq!(listed(&[]), "none");
     }
