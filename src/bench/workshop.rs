@@ -79,8 +79,17 @@ impl Workshop {
         let probe = probe_beside(&duplex)?;
         let image = place.join("image");
         make_image(&image, &probe)?;
-        write(&place.join(OBSERVER), NOTHING, 0o755)?;
-        Ok(Self { duplex, place: place.to_owned(), image, guest: None })
+        let workshop = Self { duplex, place: place.to_owned(), image, guest: None };
+        workshop.place_observer()?;
+        Ok(workshop)
+    }
+
+    /// Puts the least program that can be watched where it is looked for.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn place_observer(&self) -> Result<(), String> {
+        write(&self.place.join(OBSERVER), NOTHING, 0o755)
     }
 
     /// A directory for a contender's own files: made the first time, private.
