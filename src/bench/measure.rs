@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cases::{self, Questions};
 use super::contender::Contender;
 use super::contenders::{LineUp, Wanted};
 use super::facts;
@@ -27,6 +28,8 @@ pub struct Order {
     pub wanted: Wanted,
     /// What is asked, in this order.
     pub cases: Vec<Case>,
+    /// What is asked beside them.
+    pub questions: Questions,
     /// How often, and in what order.
     pub schedule: Schedule,
     /// The machine that it is carried out on.
@@ -64,16 +67,16 @@ pub fn measure(order: &Order, watch: &mut dyn Watch, stop: &Stop) -> Observed {
     let mut tables = Vec::new();
     for case in &order.cases {
         if !stop.is_requested() {
-            tables.extend(tables_of(*case, &mut ground));
+            tables.extend(tables_of(*case, &order.questions, &mut ground));
         }
     }
     Observed { tables, contenders: line_up.described(), facts, complete: !stop.is_requested() }
 }
 
 /// A case's tables.
-fn tables_of(case: Case, ground: &mut Ground<'_>) -> Vec<Table> {
+fn tables_of(case: Case, questions: &Questions, ground: &mut Ground<'_>) -> Vec<Table> {
     match case {
         Case::Start => start::tables(ground),
-        _ => Vec::new(),
+        other => cases::tables(other, questions, ground),
     }
 }

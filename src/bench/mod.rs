@@ -19,6 +19,7 @@ pub mod ground;
 pub mod guest;
 pub mod hybrid;
 pub mod in_testbed;
+pub mod labs;
 pub mod measure;
 pub mod observer;
 pub mod results;

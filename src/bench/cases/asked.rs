@@ -19,29 +19,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_EMULATED: Duration = Duration::from_secs(300);
 
 /// Memory of each instance, where a case does not ask for another: what a VM of duplex has by default.
-pub(super) const MEMORY: u64 = 256 << 20;
+pub(in crate::bench) const MEMORY: u64 = 256 << 20;
 
 /// How jobs of a case are watched.
 #[derive(Clone)]
-pub(super) struct Asker<'a> {
-    pub(super) bounds: Bounds,
-    pub(super) stop: &'a Stop,
+pub(in crate::bench) struct Asker<'a> {
+    pub(in crate::bench) bounds: Bounds,
+    pub(in crate::bench) stop: &'a Stop,
 }
 
 impl<'a> Asker<'a> {
-    pub(super) fn on(place: Place, stop: &'a Stop) -> Self {
+    pub(in crate::bench) fn on(place: Place, stop: &'a Stop) -> Self {
         let time = if place == Place::Host { PATIENCE } else { PATIENCE_EMULATED };
         Self { bounds: Bounds { time, ..Bounds::default() }, stop }
     }
 
     /// With more time for each job.
-    pub(super) fn with_more(mut self, time: Duration) -> Self {
+    pub(in crate::bench) fn with_more(mut self, time: Duration) -> Self {
         self.bounds.time += time;
         self
     }
 
     /// Runs the job to its end; returns its last line.
-    pub(super) fn ask(
+    pub(in crate::bench) fn ask(
         &self,
         contender: &dyn Contender,
         job: &Job,
@@ -56,29 +56,40 @@ impl<'a> Asker<'a> {
 
 impl Ground<'_> {
     /// Who asks here.
-    pub(super) fn asker(&self) -> Asker<'_> {
+    pub(in crate::bench) fn asker(&self) -> Asker<'_> {
         Asker::on(self.place, self.stop)
     }
 
     /// Gives each contender its turns.
-    pub(super) fn rounds(
+    pub(in crate::bench) fn rounds(
         &mut self,
         schedule: Schedule,
         baseline: Option<&str>,
         take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
     ) -> Found {
-        measure(self.contenders, schedule, baseline, (&mut *self.watch, self.stop), take)
+        self.rounds_of(self.contenders, schedule, baseline, take)
+    }
+
+    /// Gives others than those that take part here their turns.
+    pub(in crate::bench) fn rounds_of(
+        &mut self,
+        others: &[&dyn Contender],
+        schedule: Schedule,
+        baseline: Option<&str>,
+        take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
+    ) -> Found {
+        measure(others, schedule, baseline, (&mut *self.watch, self.stop), take)
     }
 
     /// Whom ratios are to.
-    pub(super) fn baseline(&self) -> Option<String> {
+    pub(in crate::bench) fn baseline(&self) -> Option<String> {
         let ids = self.contenders.iter().map(|one| one.described().id.clone());
         ids.into_iter().find(|id| id == "process")
     }
 }
 
 /// The probe with these arguments, without a limit but that of memory.
-pub(super) fn job<S: ToString>(arguments: &[S]) -> Job {
+pub(in crate::bench) fn job<S: ToString>(arguments: &[S]) -> Job {
     let arguments = arguments.iter().map(ToString::to_string);
     let argv = std::iter::once(PROBE.to_owned()).chain(arguments).collect();
     Job { argv, memory: Some(MEMORY), ..Job::default() }
@@ -86,40 +97,43 @@ pub(super) fn job<S: ToString>(arguments: &[S]) -> Job {
 
 /// A line of JSON that the probe has printed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Answer(pub(super) Value);
+pub(in crate::bench) struct Answer(pub(in crate::bench) Value);
 
 impl Answer {
     /// The last line that is an object: a console may have said something before.
-    pub(super) fn last_of(output: &[u8]) -> Result<Self, String> {
+    pub(in crate::bench) fn last_of(output: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(output);
         let last = text.lines().rev().find_map(Self::read);
         last.ok_or_else(|| format!("the probe answered nothing that makes sense: {}", tail(&text)))
     }
 
     /// A line that is an object.
-    pub(super) fn read(line: &str) -> Option<Self> {
+    pub(in crate::bench) fn read(line: &str) -> Option<Self> {
         serde_json::from_str(line.trim()).ok().filter(Value::is_object).map(Self)
     }
 
     /// A number of it.
-    pub(super) fn number(&self, name: &str) -> Result<f64, String> {
+    pub(in crate::bench) fn number(&self, name: &str) -> Result<f64, String> {
         let number = self.0.get(name).and_then(Value::as_f64);
         number.ok_or_else(|| format!("the probe did not say '{name}': {}", self.0))
     }
 
     /// A text of it; empty where it is not there.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub(in crate::bench) fn text(&self, name: &str) -> &str {
         self.0.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// A list of texts.
-    pub(super) fn texts(&self, name: &str) -> Vec<&str> {
+    pub(in crate::bench) fn texts(&self, name: &str) -> Vec<&str> {
         let list = self.0.get(name).and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
     /// A figure of each of these names.
-    pub(super) fn figures(&self, names: &[(&str, Unit)]) -> Result<Vec<Measured>, String> {
+    pub(in crate::bench) fn figures(
+        &self,
+        names: &[(&str, Unit)],
+    ) -> Result<Vec<Measured>, String> {
         let one = |(name, unit): &(&str, Unit)| Ok(Measured::new(*name, *unit, self.number(name)?));
         names.iter().map(one).collect()
     }

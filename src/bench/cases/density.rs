@@ -1,7 +1,7 @@
 //! How many instances can be started at once, how fast, and what each needs.
 
 mod curves;
-mod room;
+pub(in crate::bench) mod room;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ const ROUNDS: u32 = 3;
 
 /// More time for each instance that starts at the same moment, natively and emulated.
 const EACH: Duration = Duration::from_secs(2);
-const EACH_EMULATED: Duration = Duration::from_secs(30);
+const EACH_EMULATED: Duration = Duration::from_secs(15);
 
 /// Numbers of starts that a turn has for itself.
 const NUMBERS: u64 = 1 << 20;
@@ -75,7 +75,6 @@ fn grow(
     turn: Turn,
     instances: u32,
 ) -> Result<(Vec<Measured>, String), String> {
-    let each = if place == Place::Host { EACH } else { EACH_EMULATED };
     let mut room =
         Room::new(if contender.described().wall == Wall::Vm { MEMORY } else { MEMORY / 8 });
     let mut figures = Vec::new();
@@ -84,8 +83,8 @@ fn grow(
         if let Err(reason) = room.is_there_for(size) {
             return Ok((figures, format!("{size} were not started: {reason}")));
         }
-        let asker = asker.clone().with_more(each * size);
-        match burst(&asker, contender, number, size) {
+        let asker = asker.clone().with_more(more_time(place, size));
+        match burst(&asker, contender, MEMORY, number, size) {
             Ok(burst) => {
                 room.needed(burst.memory);
                 figures.extend(burst.figures());
@@ -98,6 +97,12 @@ fn grow(
     Ok((figures, "all that were asked for".into()))
 }
 
+/// How much longer so many may take than one.
+pub(in crate::bench) fn more_time(place: Place, size: u32) -> Duration {
+    let each = if place == Place::Host { EACH } else { EACH_EMULATED };
+    each * size
+}
+
 /// 1, 2, 4, … and the last.
 fn sizes(most: u32) -> impl Iterator<Item = u32> {
     let doubled = std::iter::successors(Some(1_u32), |size| size.checked_mul(2));
@@ -105,14 +110,14 @@ fn sizes(most: u32) -> impl Iterator<Item = u32> {
 }
 
 /// One burst, seen from outside.
-struct Burst {
-    size: u32,
+pub(in crate::bench) struct Burst {
+    pub(in crate::bench) size: u32,
     /// From its beginning until all had said something.
     all: Duration,
     /// From each one's own start to its first byte, sorted, in milliseconds.
-    latencies: Vec<f64>,
+    pub(in crate::bench) latencies: Vec<f64>,
     /// What each needs, in bytes.
-    memory: f64,
+    pub(in crate::bench) memory: f64,
 }
 
 impl Burst {
@@ -128,14 +133,16 @@ impl Burst {
     }
 }
 
-fn burst(
+/// Starts so many at once, numbered from `first` on, each with so much memory.
+pub(in crate::bench) fn burst(
     asker: &Asker<'_>,
     contender: &dyn Contender,
+    memory: u64,
     first: u64,
     size: u32,
 ) -> Result<Burst, String> {
     let numbers = first..first + u64::from(size);
-    let job = Job { memory: Some(MEMORY), input: true, ..job(&["hold", "0"]) };
+    let job = Job { memory: Some(memory), input: true, ..job(&["hold", "0"]) };
     let commands: Result<Vec<Command>, String> =
         numbers.clone().map(|number| contender.command(&job, number)).collect();
     let seen = commands.and_then(|commands| watch(asker, commands, size));

@@ -12,7 +12,7 @@ use crate::bench::observer::Running;
 const STATES: u32 = 3;
 
 /// One that runs. It is killed when this is dropped.
-pub(super) struct Held {
+pub(in crate::bench) struct Held {
     running: Running,
     input: Option<ChildStdin>,
     /// How much of its output has been read.
@@ -21,7 +21,7 @@ pub(super) struct Held {
 
 impl Held {
     /// Starts a job that reads lines.
-    pub(super) fn start(
+    pub(in crate::bench) fn start(
         asker: &Asker<'_>,
         contender: &dyn Contender,
         job: Job,
@@ -31,7 +31,7 @@ impl Held {
     }
 
     /// Starts a command that does so.
-    pub(super) fn of(asker: &Asker<'_>, command: &mut Command) -> Result<Self, String> {
+    pub(in crate::bench) fn of(asker: &Asker<'_>, command: &mut Command) -> Result<Self, String> {
         command.stdin(Stdio::piped());
         let mut running =
             Running::start(command, &asker.bounds).map_err(|error| error.to_string())?;
@@ -40,12 +40,12 @@ impl Held {
     }
 
     /// Waits for its first byte; returns how long after the start that came.
-    pub(super) fn first_byte(&mut self, asker: &Asker<'_>) -> Result<Duration, String> {
+    pub(in crate::bench) fn first_byte(&mut self, asker: &Asker<'_>) -> Result<Duration, String> {
         self.running.until_first_byte(asker.stop).map_err(|error| error.to_string())
     }
 
     /// Waits for the next line that is an answer.
-    pub(super) fn answer(&mut self, asker: &Asker<'_>) -> Result<Answer, String> {
+    pub(in crate::bench) fn answer(&mut self, asker: &Asker<'_>) -> Result<Answer, String> {
         loop {
             let line = self.line(asker)?;
             if let Some(answer) = Answer::read(&line) {
@@ -55,7 +55,7 @@ impl Held {
     }
 
     /// Waits for the next line.
-    pub(super) fn line(&mut self, asker: &Asker<'_>) -> Result<String, String> {
+    pub(in crate::bench) fn line(&mut self, asker: &Asker<'_>) -> Result<String, String> {
         loop {
             let output = self.running.output();
             let new = output.get(self.read..).unwrap_or_default();
@@ -72,13 +72,13 @@ impl Held {
     }
 
     /// Tells it to go on.
-    pub(super) fn go_on(&mut self) -> Result<(), String> {
+    pub(in crate::bench) fn go_on(&mut self) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("it has no input")?;
         input.write_all(b"\n").map_err(|error| format!("it does not listen any more: {error}"))
     }
 
     /// Tells it to go on until it ends. A guest behind a serial port does not see the end of its input.
-    pub(super) fn tell_to_end(&mut self) {
+    pub(in crate::bench) fn tell_to_end(&mut self) {
         for _ in 0..STATES {
             // One that does not listen any more ends, too.
             let _ = self.go_on();
@@ -87,7 +87,7 @@ impl Held {
     }
 
     /// Waits for its end, which must be a good one.
-    pub(super) fn end(mut self, asker: &Asker<'_>) -> Result<(), String> {
+    pub(in crate::bench) fn end(mut self, asker: &Asker<'_>) -> Result<(), String> {
         self.tell_to_end();
         self.running.until_exit(asker.stop).map(drop).map_err(|error| error.to_string())
     }

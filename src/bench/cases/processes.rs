@@ -12,19 +12,19 @@ const GUEST_MEMORY: u64 = 4 << 20;
 
 /// The descendants of this process at some moment, to tell later ones from. While it lives, processes whose
 /// parent ends become this process's children: a monitor that a runtime leaves behind stays in the family.
-pub(super) struct Census {
+pub(in crate::bench) struct Census {
     before: BTreeSet<i32>,
 }
 
 impl Census {
-    pub(super) fn take() -> Result<Self, String> {
+    pub(in crate::bench) fn take() -> Result<Self, String> {
         set_child_subreaper(true)
             .map_err(|error| format!("orphans cannot be adopted (prctl): {error}"))?;
         Ok(Self { before: descendants().into_iter().collect() })
     }
 
     /// Those that have come since.
-    pub(super) fn newcomers(&self) -> Vec<i32> {
+    pub(in crate::bench) fn newcomers(&self) -> Vec<i32> {
         descendants().into_iter().filter(|pid| !self.before.contains(pid)).collect()
     }
 }
@@ -67,7 +67,7 @@ fn parent(stat: &str) -> Option<i32> {
 
 /// The memory of these processes in bytes, what several share divided among them: their proportional set
 /// size, proc_pid_smaps_rollup(5).
-pub(super) fn proportional(pids: &[i32]) -> u64 {
+pub(in crate::bench) fn proportional(pids: &[i32]) -> u64 {
     let of = |pid: &i32| {
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         kilobytes(&rollup, "Pss")
@@ -76,7 +76,7 @@ pub(super) fn proportional(pids: &[i32]) -> u64 {
 }
 
 /// What is in memory of large writable mappings: a VMM has its guest's there.
-pub(super) fn of_guests(pids: &[i32]) -> u64 {
+pub(in crate::bench) fn of_guests(pids: &[i32]) -> u64 {
     let of = |pid: &i32| {
         touched_in(&fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default())
     };

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
 use super::progress::Progress;
+use crate::bench::cases::Questions;
 use crate::bench::contenders::Wanted;
 use crate::bench::facts;
 use crate::bench::hybrid;
@@ -31,6 +32,7 @@ const WARM_UP: u32 = 2;
 /// What is asked for.
 pub(super) struct Asked {
     pub(super) cases: Vec<Case>,
+    pub(super) questions: Questions,
     pub(super) peers: bool,
     pub(super) only: Vec<String>,
     pub(super) runs: u32,
@@ -60,7 +62,8 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         workshop,
         disk: None,
         wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: false },
-        cases: asked.cases.clone(),
+        cases: Vec::new(),
+        questions: asked.questions.clone(),
         schedule,
         place: Place::Host,
     };
@@ -79,9 +82,10 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for place in places(asked) {
-        if results.complete {
-            add(&mut results, place, observe(&order, place)?);
+    for (place, vms) in places(asked) {
+        let order = Order { cases: cases_at(asked, place), ..order.clone() };
+        if results.complete && !order.cases.is_empty() {
+            add(&mut results, (place, vms), observe(&order, (place, vms))?);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
@@ -95,8 +99,23 @@ fn places(asked: &Asked) -> Vec<(Place, bool)> {
     }
     match asked.testbed.reason(false) {
         Some(_) => vec![(Place::Host, false), (Place::Testbed, true)],
-        None => vec![(Place::Host, true)],
+        None if asked.testbed == TestbedMode::Never => vec![(Place::Host, true)],
+        // Cases that could starve this host have their place there.
+        None => vec![(Place::Host, true), (Place::Testbed, true)],
     }
+}
+
+/// What is to be measured at a place: what could starve this host in the testbed, unless that is never to be
+/// used; the rest where VMs can be had, and without them here.
+fn cases_at(asked: &Asked, place: Place) -> Vec<Case> {
+    let here = place == Place::Host;
+    let never = asked.testbed == TestbedMode::Never;
+    let vms_here = asked.testbed.reason(false).is_none();
+    let belongs = |case: &Case| match case.could_starve_the_host(&asked.questions) && !never {
+        true => !here,
+        false => here || !vms_here,
+    };
+    asked.cases.iter().copied().filter(belongs).collect()
 }
 
 /// Carries the order out at this place, with VMs or without.

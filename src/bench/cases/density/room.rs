@@ -14,13 +14,13 @@ const DESCRIPTORS: u64 = 4;
 const OWN: u64 = 64;
 
 /// What an instance is thought to need.
-pub(super) struct Room {
+pub(in crate::bench) struct Room {
     each: u64,
 }
 
 impl Room {
     /// Before anything is known.
-    pub(super) fn new(each: u64) -> Self {
+    pub(in crate::bench) fn new(each: u64) -> Self {
         Self { each }
     }
 
@@ -30,12 +30,12 @@ impl Room {
         clippy::cast_sign_loss,
         reason = "bytes that were measured"
     )]
-    pub(super) fn needed(&mut self, each: f64) {
+    pub(in crate::bench) fn needed(&mut self, each: f64) {
         self.each = (each.max(0.0) * 1.5) as u64;
     }
 
     /// Whether so many can be started; why not otherwise.
-    pub(super) fn is_there_for(&self, instances: u32) -> Result<(), String> {
+    pub(in crate::bench) fn is_there_for(&self, instances: u32) -> Result<(), String> {
         let meminfo = fs::read_to_string("/proc/meminfo")
             .map_err(|error| format!("what memory there is cannot be told: {error}"))?;
         self.fits_memory(&meminfo, instances)?;
