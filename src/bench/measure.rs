@@ -1,6 +1,7 @@
 //! What is to be measured in one place, as one order: on this host, or by this same program in the testbed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub struct Order {
     pub cases: Vec<Case>,
     /// What is asked beside them.
     pub questions: Questions,
+    /// About how long it takes what is to be measured after this, elsewhere.
+    pub after: Duration,
     /// How often, and in what order.
     pub schedule: Schedule,
     /// The machine that it is carried out on.
@@ -61,12 +64,16 @@ pub fn measure(order: &Order, watch: &mut dyn Watch, stop: &Stop) -> Observed {
         observer: line_up.observer.as_ref(),
         place: order.place,
         schedule: order.schedule,
+        budget: order.questions.budget(order.place),
         watch,
         stop,
     };
     let mut tables = Vec::new();
-    for case in &order.cases {
+    for (number, case) in order.cases.iter().enumerate() {
         if !stop.is_requested() {
+            let left = order.cases.iter().skip(number);
+            let left: Duration = left.map(|case| case.usually_takes(order.place)).sum();
+            ground.watch.case(*case, order.after + left);
             tables.extend(tables_of(*case, &order.questions, &mut ground));
         }
     }

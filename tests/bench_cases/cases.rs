@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use duplex::bench::cases::{cpu, density, isolation, memory};
+use duplex::bench::cases::{cpu, density, disk, isolation, memory, net};
 use duplex::bench::contender::Contender;
 use duplex::bench::contenders::{LineUp, Wanted};
 use duplex::bench::ground::Ground;
@@ -11,7 +11,7 @@ use duplex::bench::schedule::Schedule;
 use duplex::bench::stop::Stop;
 use duplex::bench::workshop::Workshop;
 
-use crate::common::{DUPLEX, containers, say};
+use crate::common::{DUPLEX, containers, find_program, say};
 
 /// A case's table, of contenders that are named in DUPLEX_BENCH_ONLY, else of those of this test.
 fn measured(case: impl FnOnce(&mut Ground<'_>) -> Table) -> Option<Table> {
@@ -30,6 +30,7 @@ fn measured(case: impl FnOnce(&mut Ground<'_>) -> Table) -> Option<Table> {
         observer: line_up.observer.as_ref(),
         place: Place::Host,
         schedule: Schedule { warm_up: 0, rounds: 2, seed: 1 },
+        budget: None,
         watch: &mut (),
         stop: &Stop::default(),
     });
@@ -98,6 +99,7 @@ fn isolation_is_found_from_inside() {
     let seen = medians(&table, "processes");
     // Its PID 1, and perhaps none else.
     assert!(seen["duplex-container"] <= 2.0, "{seen:?}");
+    assert_eq!(medians(&table, "escapes"), BTreeMap::from([("duplex-container".into(), 0.0)]));
     let kernel = table.findings.iter().find(|finding| finding.subject == "kernel").unwrap();
     assert!(kernel.found["duplex-container"].ends_with("the same"), "{kernel:?}");
 }
@@ -112,4 +114,35 @@ fn density_grows_to_what_was_asked_for() {
     }
     let rate = medians(&table, "starts_per_second_of_5");
     assert!(rate.len() == 2 && rate.values().all(|rate| *rate > 0.0), "{rate:?}");
+}
+
+#[test]
+fn disks_are_reached_by_volumes() {
+    let Some(table) = measured(disk::run) else { return };
+    for metric in ["volume.sequential_write", "volume.random_read", "volume.fsync"] {
+        let found = medians(&table, metric);
+        assert!(
+            found.len() == 2 && found.values().all(|value| *value > 0.0),
+            "{metric}: {found:?}"
+        );
+    }
+    assert_eq!(medians(&table, "layer.fsync").len(), 1);
+}
+
+#[test]
+fn talk_goes_by_a_users_network() {
+    // What pasta needs.
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+    let default = routes.lines().any(|line| line.split_whitespace().nth(1) == Some("00000000"));
+    if !default || !find_program("pasta") {
+        return say("SKIPPED: there is no default route, or pasta is not installed");
+    }
+    let Some(table) = measured(|ground| net::run(ground).remove(0)) else { return };
+    for metric in ["send", "receive", "round_trip"] {
+        let found = medians(&table, metric);
+        assert!(
+            found.len() == 2 && found.values().all(|value| *value > 0.0),
+            "{metric}: {found:?}"
+        );
+    }
 }

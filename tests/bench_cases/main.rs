@@ -6,3 +6,4 @@ mod common;
 
 mod cases;
 mod probe;
+mod testbed;

@@ -6,6 +6,7 @@
 
 mod cpu;
 mod disk;
+mod escape;
 mod hold;
 mod init;
 mod json;
@@ -36,6 +37,8 @@ duplex-probe noise cpu|memory|disk|forks SECONDS AMOUNT [DIRECTORY]
 duplex-probe victim REQUESTS [DIRECTORY]         what a neighbour disturbs: computes, touches memory, forks, writes
 duplex-probe as-init [--write PORT=BYTE] PROGRAM...
                                                  PID 1 of a guest: runs the program, switches the machine off
+duplex-probe escape all NAME=VALUE... | target DIRECTORY | list | NAME
+                                                 attempts to get out of here: those of docs/security.md
 duplex-probe look                                what can be seen and reached from here
 ";
 
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         return init::run(arguments.into_iter().skip(1));
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["escape", rest @ ..] = &arguments[..] {
+        return escape::run(rest);
+    }
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,12 +1,13 @@
 //! What a workload can see and reach, as it finds out itself.
 
+mod escapes;
 mod findings;
 
 use std::cell::RefCell;
 
 use super::asked::{Answer, Asker, job};
 use crate::bench::ground::Ground;
-use crate::bench::results::{Case, Place, Table, Unit};
+use crate::bench::results::{Case, Fact, Place, Table, Unit};
 use crate::bench::rounds::Measured;
 use crate::bench::schedule::Schedule;
 
@@ -21,7 +22,7 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
                that the filter in force lets through, found without making one: a second filter hands what \
                passes to a supervisor. writable_switches: files below /proc/sys and /sys that may be opened for \
                writing (access(2)); devices: nodes below /dev that may be opened. processes: others that /proc \
-               shows. In a VM all of this is of the guest's own kernel: reaching it is not reaching the host's.";
+               shows. escapes: how many of the attempts of docs/security.md got out, where there is a wall. In a VM all of this is of the guest's own kernel: reaching it is not reaching the host's.";
     let mut table = ground.table(Case::Isolation, "", "What can be seen and reached", how.into());
     table.baseline = ground.baseline();
     let asker = Asker::on(ground.place, ground.stop);
@@ -37,6 +38,13 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
     table.take(found);
     let host = host_release();
     table.findings = findings(&looks.into_inner(), &host, ground.place == Place::Testbed);
+    match escapes::tried(ground) {
+        Ok((found, finding)) => {
+            table.take(found);
+            table.findings.push(finding);
+        }
+        Err(reason) => table.failures.push(Fact { name: "all".into(), value: reason }),
+    }
     table
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -64,6 +64,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: false },
         cases: Vec::new(),
         questions: asked.questions.clone(),
+        after: Duration::ZERO,
         schedule,
         place: Place::Host,
     };
@@ -82,14 +83,35 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for (place, vms) in places(asked) {
-        let order = Order { cases: cases_at(asked, place), ..order.clone() };
+    let plan: Vec<_> = places(asked).into_iter().map(|at| (at, cases_at(asked, at.0))).collect();
+    tell(&plan);
+    for (number, ((place, vms), cases)) in plan.iter().cloned().enumerate() {
+        let after =
+            plan.iter().skip(number + 1).map(|((place, _), cases)| takes(*place, cases)).sum();
+        let order = Order { cases, after, ..order.clone() };
         if results.complete && !order.cases.is_empty() {
             add(&mut results, (place, vms), observe(&order, (place, vms))?);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
+}
+
+/// Says what is going to be measured where, if that is more than one case.
+fn tell(plan: &[((Place, bool), Vec<Case>)]) {
+    if plan.iter().all(|(_, cases)| cases.len() < 2) {
+        return;
+    }
+    for ((place, _), cases) in plan {
+        let words: Vec<_> = cases.iter().map(|case| case.word()).collect();
+        let minutes = takes(*place, cases).as_secs().div_ceil(60);
+        let place = place.word();
+        say(format_args!("{place}: {}: about {minutes} minutes", words.join(", ")));
+    }
+}
+
+fn takes(place: Place, cases: &[Case]) -> Duration {
+    cases.iter().map(|case| case.usually_takes(place)).sum()
 }
 
 /// Where to measure: VMs are with all others in one place.

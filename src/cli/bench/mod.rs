@@ -65,7 +65,7 @@ enum Command {
     /// A production failure, lived again, with what mends it. Those that could starve this host are lived in the
     /// testbed, unless --testbed never is given
     Lab(LabArgs),
-    /// All of it but the labs
+    /// All of it but the labs, in 40 minutes: where --runs does not fit, tables have fewer rounds, and say how many
     All(DensityArgs),
 }
 
@@ -137,7 +137,8 @@ impl Args {
             Command::All(args) | Command::Density(args) => {
                 let is_all = matches!(self.command, Command::All(_));
                 let cases = if is_all { ALL.to_vec() } else { vec![Case::Density] };
-                let questions = Questions { instances: args.instances, ..nothing_else };
+                let questions =
+                    Questions { instances: args.instances, in_time: is_all, ..nothing_else };
                 return (cases, questions, &args.measure);
             }
             Command::Lab(args) => {
