@@ -10,6 +10,7 @@
 //! round, so that what disturbs the machine disturbs all alike, and are compared within rounds
 //! (docs/bench.md).
 
+pub mod cases;
 pub mod contender;
 pub mod contenders;
 pub mod draw;
@@ -18,6 +19,7 @@ pub mod ground;
 pub mod guest;
 pub mod hybrid;
 pub mod in_testbed;
+pub mod labs;
 pub mod measure;
 pub mod observer;
 pub mod results;

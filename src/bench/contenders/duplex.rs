@@ -68,10 +68,16 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
             command.arg("--volume").arg(volume(data));
         }
         if job.net {
-            command.args(["--net", "user"]);
+            command.args(["--net", if job.bridge { "bridge" } else { "user" }]);
+        }
+        if let Some(layer) = &job.layer {
+            command.arg("--keep").arg(layer);
         }
         if job.timing {
             command.args(["--timing", "--json"]);
+        }
+        if job.input {
+            command.arg("--interactive");
         }
         command.arg("--").arg(&workshop.image).args(&job.argv);
         Ok(command)

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
 use super::progress::Progress;
+use crate::bench::cases::Questions;
 use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
 use crate::bench::hybrid;
@@ -32,6 +33,7 @@ const WARM_UP: u32 = 2;
 /// What is asked for.
 pub(super) struct Asked {
     pub(super) cases: Vec<Case>,
+    pub(super) questions: Questions,
     pub(super) peers: bool,
     pub(super) only: Vec<String>,
     pub(super) runs: u32,
@@ -61,7 +63,9 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         workshop,
         disk: None,
         wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
-        cases: asked.cases.clone(),
+        cases: Vec::new(),
+        questions: asked.questions.clone(),
+        after: Duration::ZERO,
         schedule,
         place: Place::Host,
     };
@@ -80,14 +84,39 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for (place, vms) in places(asked) {
-        if results.complete {
+    let plan: Vec<_> = places(asked)
+        .into_iter()
+        .map(|(place, vms)| ((place, vms), cases_at(asked, place)))
+        .collect();
+    tell(&plan);
+    for (number, ((place, vms), cases)) in plan.iter().cloned().enumerate() {
+        let after =
+            plan.iter().skip(number + 1).map(|((place, _), cases)| takes(*place, cases)).sum();
+        let order = Order { cases, after, ..order.clone() };
+        if results.complete && !order.cases.is_empty() {
             let observed = observe(&order, place, vms)?;
             add(&mut results, place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
+}
+
+/// Says what is going to be measured where, if that is more than one case.
+fn tell(plan: &[((Place, Vms), Vec<Case>)]) {
+    if plan.iter().all(|(_, cases)| cases.len() < 2) {
+        return;
+    }
+    for ((place, _), cases) in plan {
+        let words: Vec<_> = cases.iter().map(|case| case.word()).collect();
+        let minutes = takes(*place, cases).as_secs().div_ceil(60);
+        let place = place.word();
+        say(format_args!("{place}: {}: about {minutes} minutes", words.join(", ")));
+    }
+}
+
+fn takes(place: Place, cases: &[Case]) -> Duration {
+    cases.iter().map(|case| case.usually_takes(place)).sum()
 }
 
 /// Where to measure: VMs are with all others in one place.
@@ -98,8 +127,23 @@ fn places(asked: &Asked) -> Vec<(Place, Vms)> {
     match (asked.testbed.reason(false), host::virtualization().lack()) {
         (Some(_), _) => vec![(Place::Host, Vms::Elsewhere), (Place::Testbed, Vms::Here)],
         (None, Some(lack)) => vec![(Place::Host, Vms::Nowhere(lack))],
-        (None, None) => vec![(Place::Host, Vms::Here)],
+        (None, None) if asked.testbed == TestbedMode::Never => vec![(Place::Host, Vms::Here)],
+        // Cases that could starve this host have their place there.
+        (None, None) => vec![(Place::Host, Vms::Here), (Place::Testbed, Vms::Here)],
     }
+}
+
+/// What is to be measured at a place: what could starve this host in the testbed, unless that is never to be
+/// used; the rest where VMs can be had, and without them here.
+fn cases_at(asked: &Asked, place: Place) -> Vec<Case> {
+    let here = place == Place::Host;
+    let never = asked.testbed == TestbedMode::Never;
+    let vms_here = asked.testbed.reason(false).is_none();
+    let belongs = |case: &Case| match case.could_starve_the_host(&asked.questions) && !never {
+        true => !here,
+        false => here || !vms_here,
+    };
+    asked.cases.iter().copied().filter(belongs).collect()
 }
 
 /// Carries the order out at this place, with VMs or without.

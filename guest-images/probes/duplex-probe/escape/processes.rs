@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 
-use crate::facts;
-use crate::system::{Got, any, called, fact, held, is_marker, number, read_marker};
+use super::facts;
+use super::system::{Got, any, called, fact, held, is_marker, number, read_marker};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] = &[
+pub(crate) const ATTEMPTS: &[super::Attempt] = &[
     ("trace-init", trace_init),
     ("init-memory", init_memory),
     ("init-descriptor", init_descriptor),

@@ -13,9 +13,9 @@ use std::thread;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-use crate::facts::{self, CONTENT};
-use crate::shared::key;
-use crate::system::{host_name, text};
+use super::facts::{self, CONTENT};
+use super::shared::key;
+use super::system::{host_name, text};
 
 /// Makes it all, says what there is, and keeps it until the input ends.
 pub(crate) fn live(directory: &Path) {

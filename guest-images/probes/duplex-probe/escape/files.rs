@@ -5,10 +5,10 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::process::Command;
 
-use crate::facts;
-use crate::system::{Got, any, called, fact, held, is_marker, read_marker, text};
+use super::facts;
+use super::system::{Got, any, called, fact, held, is_marker, read_marker, text};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] = &[
+pub(crate) const ATTEMPTS: &[super::Attempt] = &[
     ("marker", marker),
     ("process-roots", process_roots),
     ("own-program", own_program),

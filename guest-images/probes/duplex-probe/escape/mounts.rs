@@ -3,9 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 
-use crate::system::{Got, any, called, text, write_back};
+use super::system::{Got, any, called, text, write_back};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] = &[
+pub(crate) const ATTEMPTS: &[super::Attempt] = &[
     ("mount", mount_memory),
     ("unmask", unmask),
     ("core-pattern", core_pattern),

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use crate::facts;
-use crate::system::{Got, called, fact, is_marker, text};
+use super::facts;
+use super::system::{Got, called, fact, is_marker, text};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] =
+pub(crate) const ATTEMPTS: &[super::Attempt] =
     &[("segment", segment), ("shared-memory", shared_memory), ("queue", queue)];
 
 /// A number for a name, which System V's memory goes by.

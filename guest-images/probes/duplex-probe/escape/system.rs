@@ -33,7 +33,7 @@ pub(crate) fn number<N: std::str::FromStr>(name: &str) -> N {
 
 /// Whether this is what is in the marker.
 pub(crate) fn is_marker(content: &[u8]) -> io::Result<()> {
-    let right = content.starts_with(crate::facts::CONTENT.as_bytes());
+    let right = content.starts_with(super::facts::CONTENT.as_bytes());
     if right { Ok(()) } else { Err(held("something else was there")) }
 }
 

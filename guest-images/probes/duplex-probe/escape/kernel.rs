@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 
-use crate::facts;
-use crate::system::{Got, called, fact, held, text};
+use super::facts;
+use super::system::{Got, called, fact, held, text};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] = &[
+pub(crate) const ATTEMPTS: &[super::Attempt] = &[
     ("kexec", kexec),
     ("load-module", load_module),
     ("keys", keys),

@@ -8,10 +8,10 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use crate::facts;
-use crate::system::{self, Got, called, fact, held, is_marker, number, read_marker, text};
+use super::facts;
+use super::system::{self, Got, called, fact, held, is_marker, number, read_marker, text};
 
-pub(crate) const ATTEMPTS: &[crate::Attempt] = &[
+pub(crate) const ATTEMPTS: &[super::Attempt] = &[
     ("abstract-socket", abstract_socket),
     ("passed-descriptor", passed_descriptor),
     ("loopback", loopback),
