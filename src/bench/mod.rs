@@ -10,10 +10,13 @@
 //! round, so that what disturbs the machine disturbs all alike, and are compared within rounds
 //! (docs/bench.md).
 
+pub mod claims;
+pub mod compare;
 pub mod contender;
 pub mod contenders;
 pub mod draw;
 pub mod observer;
+pub mod report;
 pub mod results;
 pub mod rounds;
 pub mod schedule;
