@@ -13,7 +13,7 @@ use std::process::Command;
 #[path = "src/isolate/seccomp/list.rs"]
 mod list;
 
-const PROBES: [&str; 2] = ["mark", "hello"];
+const PROBES: [&str; 3] = ["mark", "hello", "nothing"];
 const PRELOADED: &str = "src/file_server/without_noatime.c";
 const SYSTEM_CALLS: &str = "src/isolate/seccomp/default.list";
 

@@ -24,10 +24,12 @@ pub struct Job {
     pub serial_console: bool,
     /// No limits of a control group at all, also none by default.
     pub unlimited: bool,
+    /// With duplex's own account of where the time went, as JSON on standard error; others have none.
+    pub timing: bool,
 }
 
 /// One way to run a job.
-pub trait Contender {
+pub trait Contender: Send + Sync {
     /// What the report says about it.
     fn described(&self) -> &Described;
 
@@ -39,5 +41,10 @@ pub trait Contender {
     fn command(&self, job: &Job, number: u64) -> Result<Command, String>;
 
     /// Removes what a start of that number may have left behind: called after each, also a failed one.
-    fn clean_up(&self, number: u64);
+    fn clean_up(&self, _number: u64) {}
+
+    /// The programs and other files that a start reads, beside the image's.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use super::stop::Stop;
 use crate::isolate::open_pidfd;
 
-/// How much of what a command says on standard error is kept: the last of it.
+/// How much of what a command says on standard error is kept, unless asked otherwise: the last of it.
 const TAIL: usize = 2000;
 
 /// How long to wait before looking whether to stop: a signal that comes just before the wait wakes nobody.
@@ -31,6 +31,8 @@ pub struct Bounds {
     pub time: Duration,
     /// How many bytes of its output are kept; more are read and dropped.
     pub output: usize,
+    /// How many bytes of what it says on standard error are kept: the last ones.
+    pub errors: usize,
     /// What the workload's output begins with. A contender whose console has the same stream may say
     /// something before that, which is not the workload's first byte.
     pub marker: Vec<u8>,
@@ -38,7 +40,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { time: Duration::from_secs(60), output: 1 << 20, marker: Vec::new() }
+        Self { time: Duration::from_secs(60), output: 1 << 20, errors: TAIL, marker: Vec::new() }
     }
 }
 
@@ -51,6 +53,8 @@ pub struct Observation {
     pub exit: Duration,
     /// What it wrote to standard output, as far as it is kept.
     pub output: Vec<u8>,
+    /// What it wrote to standard error, as far as it is kept.
+    pub errors: Vec<u8>,
 }
 
 /// Why there is nothing to see.
@@ -231,7 +235,8 @@ impl Running {
         match self.first_byte {
             Some(first_byte) if status.success() => {
                 let output = std::mem::take(&mut self.stdout.kept);
-                Ok(Observation { first_byte, exit, output })
+                let errors = std::mem::take(&mut self.stderr.kept);
+                Ok(Observation { first_byte, exit, output, errors })
             }
             _ => Err(self.bad_end(status)),
         }
@@ -290,7 +295,7 @@ impl Running {
             };
             self.first_byte = is_there.then_some(now);
         }
-        self.stderr.read(TAIL, true);
+        self.stderr.read(self.bounds.errors, true);
     }
 
     /// Ends it, and all of its process group.

@@ -65,7 +65,7 @@ pub struct Found {
 ///
 /// Ratios are to the contender whose id is `baseline`, metric by metric.
 pub fn measure(
-    contenders: &[Box<dyn Contender>],
+    contenders: &[&dyn Contender],
     schedule: Schedule,
     baseline: Option<&str>,
     (watch, stop): (&mut dyn Watch, &Stop),
@@ -91,7 +91,7 @@ pub fn measure(
             if tally.is_hopeless() {
                 continue;
             }
-            let taken = take(contender.as_ref(), turn);
+            let taken = take(*contender, turn);
             contender.clean_up(turn.number);
             if stop.is_requested() {
                 // What was cut off says nothing about the contender.
@@ -215,17 +215,11 @@ mod tests {
         fn command(&self, _job: &Job, _number: u64) -> Result<Command, String> {
             Err("none is started".into())
         }
-
-        fn clean_up(&self, _number: u64) {}
     }
 
-    fn named(ids: &[&str]) -> Vec<Box<dyn Contender>> {
-        let of = |id: &&str| -> Box<dyn Contender> {
-            let (id, name) = ((*id).to_owned(), String::new());
-            let wall = Wall::Process;
-            Box::new(Named(Described { id, name, wall, version: None, missing: None }))
-        };
-        ids.iter().map(of).collect()
+    fn named(id: &str) -> Named {
+        let (id, name, wall) = (id.to_owned(), String::new(), Wall::Process);
+        Named(Described { id, name, wall, version: None, missing: None })
     }
 
     const SCHEDULE: Schedule = Schedule { warm_up: 2, rounds: 10, seed: 5 };
@@ -237,9 +231,9 @@ mod tests {
     #[test]
     fn warm_up_does_not_count_and_each_has_a_sample_a_round() {
         let mut turns = Vec::new();
-        let contenders = named(&["a", "b"]);
+        let (a, b) = (named("a"), named("b"));
         let found =
-            measure(&contenders, SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
+            measure(&[&a, &b], SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
                 turns.push(turn);
                 let is_a = one.described().id == "a";
                 Ok(milliseconds(if !turn.counts {
@@ -260,9 +254,9 @@ mod tests {
 
     #[test]
     fn a_failed_round_has_no_sample_and_is_told() {
-        let contenders = named(&["a", "b"]);
+        let (a, b) = (named("a"), named("b"));
         let found =
-            measure(&contenders, SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
+            measure(&[&a, &b], SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
                 if one.described().id == "b" && turn.number % 5 == 0 {
                     return Err("it fell over".into());
                 }
@@ -278,7 +272,7 @@ mod tests {
     #[test]
     fn who_never_succeeds_is_given_up() {
         let mut tried = 0;
-        let found = measure(&named(&["a"]), SCHEDULE, None, (&mut (), &Stop::default()), |_, _| {
+        let found = measure(&[&named("a")], SCHEDULE, None, (&mut (), &Stop::default()), |_, _| {
             tried += 1;
             Err("never".into())
         });
@@ -290,7 +284,7 @@ mod tests {
     fn an_interruption_keeps_what_was_found() {
         let stop = Stop::default();
         let mut tried = 0;
-        let found = measure(&named(&["a"]), SCHEDULE, None, (&mut (), &stop), |_, _| {
+        let found = measure(&[&named("a")], SCHEDULE, None, (&mut (), &stop), |_, _| {
             tried += 1;
             if tried == 6 {
                 stop.request();

@@ -3,7 +3,7 @@
 use super::draw::Draw;
 
 /// How often contenders take turns, and what their orders are drawn from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Schedule {
     /// Rounds before those that count: files come into memory, directories of state are made.
     pub warm_up: u32,

@@ -13,11 +13,16 @@ pub const PROBE: &str = "/bin/duplex-probe";
 /// What the probe prints when it is called without arguments, and ends.
 pub const READY: &[u8] = b"ready\n";
 
+/// The least program that can be watched: its file in the workshop.
+pub(crate) const OBSERVER: &str = "nothing";
+
 /// Where a job's data directory is shown.
 pub const DATA: &str = "/data";
 
-/// What runtimes mount things on; they cannot make it where the image is read-only.
-const MOUNT_POINTS: [&str; 6] = ["data", "dev", "proc", "sys", "tmp", "run"];
+/// The image's directories; runtimes mount things on most of them, and cannot make any where the image is
+/// read-only.
+pub(crate) const IMAGE_DIRECTORIES: [&str; 9] =
+    ["", "bin", "etc", "data", "dev", "proc", "sys", "tmp", "run"];
 
 /// Files that runtimes mount things on or read.
 const FILES: [(&str, &str); 5] = [
@@ -42,6 +47,9 @@ pub struct Workshop {
     pub guest: Option<Guest>,
 }
 
+/// The least program that can be watched, assembled by build.rs.
+const NOTHING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nothing"));
+
 /// What a VMM boots.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Guest {
@@ -63,7 +71,17 @@ impl Workshop {
         let probe = probe_beside(&duplex)?;
         let image = place.join("image");
         make_image(&image, &probe)?;
-        Ok(Self { duplex, place: place.to_owned(), image, guest: None })
+        let workshop = Self { duplex, place: place.to_owned(), image, guest: None };
+        workshop.place_observer()?;
+        Ok(workshop)
+    }
+
+    /// Puts the least program that can be watched where it is looked for.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn place_observer(&self) -> Result<(), String> {
+        write(&self.place.join(OBSERVER), NOTHING, 0o755)
     }
 
     /// A directory for a contender's own files: made the first time, private.
@@ -89,7 +107,7 @@ impl Workshop {
 
 /// The image: the probe, and what runtimes mount things on.
 fn make_image(image: &Path, probe: &[u8]) -> Result<(), String> {
-    for directory in ["", "bin", "etc"].iter().chain(&MOUNT_POINTS) {
+    for directory in IMAGE_DIRECTORIES {
         make_directory(&image.join(directory), 0o755)?;
     }
     for (path, text) in FILES {

@@ -13,6 +13,7 @@ use crate::init;
 use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
 
+mod bench;
 mod boot;
 mod doctor;
 mod each;
@@ -54,6 +55,7 @@ Examples:
   duplex run debian:12                          run it
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
+  duplex bench start                            what a VM and a container cost here
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -86,12 +88,15 @@ enum Command {
     Wait(wait::Args),
     Rm(rm::Args),
     Image(image::Args),
+    Bench(Box<bench::Args>),
     Doctor(doctor::Args),
     Network(network::Args),
     Testbed(testbed::Args),
     /// What another process has decided
     #[command(hide = true)]
     RunOrder(run::OrderArgs),
+    #[command(name = bench::OBSERVE, hide = true)]
+    BenchObserve(bench::ObserveArgs),
     /// PID 1 in a guest
     #[command(name = INIT, hide = true)]
     GuestInit,
@@ -134,6 +139,8 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => wait::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchObserve(args) => bench::observe(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),

@@ -1,61 +1,100 @@
-//! duplex's own halves.
+//! duplex's own halves, and its VM as others' are started.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::called::{Called, refuse};
+use super::program::missing;
+use super::vmm::{Vm, guest_of};
 use super::{Found, describe};
-use crate::bench::contender::{Contender, Job};
+use crate::bench::contender::Job;
 use crate::bench::results::{Contender as Described, Wall};
 use crate::bench::workshop::{DATA, Workshop};
 
-struct Duplex {
-    described: Described,
-    half: &'static str,
-    workshop: Workshop,
-}
-
 /// `duplex run --container`.
 pub(super) fn container(workshop: &Workshop) -> Found {
-    found(
-        describe("duplex-container", "duplex, container", Wall::Container),
-        "--container",
-        workshop,
-    )
+    let described = describe("duplex-container", "duplex, container", Wall::Container);
+    run(described, &["--container"], workshop)
 }
 
-fn found(mut described: Described, half: &'static str, workshop: &Workshop) -> Found {
-    described.version = Some(format!("duplex {}", env!("CARGO_PKG_VERSION")));
-    Ok(Box::new(Duplex { described, half, workshop: workshop.clone() }))
-}
-
-impl Contender for Duplex {
-    fn described(&self) -> &Described {
-        &self.described
+/// `duplex run --vm`: the image as a disk, the session over vsock.
+pub(super) fn vm(workshop: &Workshop) -> Found {
+    let described = describe("duplex-vm", "duplex, VM", Wall::Vm);
+    if workshop.guest.is_none() {
+        return Err(missing(
+            &described,
+            "there is no tuned kernel: `make tuned-kernel` builds it".into(),
+        ));
     }
+    run(described, &["--vm", "--testbed", "never"], workshop)
+}
 
-    fn command(&self, job: &Job, number: u64) -> Result<Command, String> {
-        let mut command = Command::new(&self.workshop.duplex);
-        command.args(["run", self.half, "--name", &self.workshop.name(number)]);
-        command.env("XDG_RUNTIME_DIR", self.workshop.directory("state")?).stdin(Stdio::null());
-        limits(job, &mut command);
+/// `duplex boot`: the kernel, the initramfs and the serial port that the other VMMs have.
+pub(super) fn boot(workshop: &Workshop) -> Found {
+    let mut described = describe("duplex-boot", "duplex boot", Wall::Vm);
+    let guest = guest_of(workshop, &described)?;
+    described.version = Some(version());
+    let program = workshop.duplex.clone();
+    let files = vec![program.clone(), guest.kernel.clone(), guest.initramfs.clone()];
+    Called::new(described, files, move |job, _| {
+        let vm = Vm::of(job)?;
+        let mut command = Command::new(&program);
+        command.args(["boot", "--testbed", "never", "--kernel"]).arg(&guest.kernel);
+        command.arg("--initrd").arg(&guest.initramfs);
+        command.args(["--cpus", &vm.cpus.to_string(), "--memory", &vm.memory.to_string()]);
+        command.arg("--cmdline").arg(guest.cmdline(&job.argv, &vm.settings("t"))?);
+        command.stdin(Stdio::null());
+        Ok(command)
+    })
+    .found()
+}
+
+fn version() -> String {
+    format!("duplex {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn run(mut described: Described, half: &'static [&'static str], workshop: &Workshop) -> Found {
+    described.version = Some(version());
+    let (workshop, is_vm) = (workshop.clone(), described.wall == Wall::Vm);
+    let files = files(&workshop, is_vm);
+    // What a killed start has left, the next one removes.
+    Called::new(described, files, move |job, number| {
+        let mut command = Command::new(&workshop.duplex);
+        command.arg("run").args(half).args(["--name", &workshop.name(number)]);
+        command.env("XDG_RUNTIME_DIR", workshop.directory("state")?).stdin(Stdio::null());
+        refuse(is_vm && job.serial_console, "serial console to look at")?;
+        limits(job, is_vm, &mut command);
         if let Some(data) = &job.data {
-            let mut volume = data.clone().into_os_string();
-            volume.push(format!(":{DATA}"));
-            command.arg("--volume").arg(volume);
+            command.arg("--volume").arg(volume(data));
         }
         if job.net {
             command.args(["--net", "user"]);
         }
-        command.arg("--").arg(&self.workshop.image).args(&job.argv);
+        if job.timing {
+            command.args(["--timing", "--json"]);
+        }
+        command.arg("--").arg(&workshop.image).args(&job.argv);
         Ok(command)
-    }
-
-    /// What a killed start has left, the next one removes.
-    fn clean_up(&self, _number: u64) {}
+    })
+    .found()
 }
 
-fn limits(job: &Job, command: &mut Command) {
-    if job.unlimited {
-        // A container has this limit by default.
+/// What lies beside the program belongs to it; the guest's init is in the cache, as a disk.
+fn files(workshop: &Workshop, is_vm: bool) -> Vec<PathBuf> {
+    let kernel = workshop.guest.as_ref().filter(|_| is_vm).map(|guest| guest.kernel.clone());
+    std::iter::once(workshop.duplex.clone()).chain(kernel).collect()
+}
+
+fn volume(data: &Path) -> std::ffi::OsString {
+    let mut volume = data.to_owned().into_os_string();
+    volume.push(":");
+    volume.push(DATA);
+    volume
+}
+
+fn limits(job: &Job, is_vm: bool, command: &mut Command) {
+    if job.unlimited && !is_vm {
+        // It would have this one by default.
         command.args(["--pids-limit", "-1"]);
         return;
     }

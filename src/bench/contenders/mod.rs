@@ -1,9 +1,17 @@
 //! Those who take part, one kind a file: how each is found on this host, and how it is called.
 
+mod bubblewrap;
+mod called;
+mod cloud_hypervisor;
 mod direct;
 mod duplex;
+mod engines;
+mod firecracker;
+mod oci;
 mod program;
+mod qemu;
 mod unshare;
+mod vmm;
 
 use super::contender::Contender;
 use super::results::{Contender as Described, Wall};
@@ -13,10 +21,23 @@ use super::workshop::Workshop;
 type Found = Result<Box<dyn Contender>, Described>;
 
 /// All kinds, in the order in which reports show them.
-const KINDS: [Kind; 3] = [
+const KINDS: [Kind; 16] = [
     Kind { id: "process", own: true, vm: false, find: direct::process },
     Kind { id: "unshare", own: false, vm: false, find: unshare::find },
+    Kind { id: "bubblewrap", own: false, vm: false, find: bubblewrap::find },
     Kind { id: "duplex-container", own: true, vm: false, find: duplex::container },
+    Kind { id: "crun", own: false, vm: false, find: oci::crun },
+    Kind { id: "runc", own: false, vm: false, find: oci::runc },
+    Kind { id: "podman", own: false, vm: false, find: engines::podman },
+    Kind { id: "docker", own: false, vm: false, find: engines::docker },
+    Kind { id: "ctr", own: false, vm: false, find: engines::ctr },
+    Kind { id: "runsc", own: false, vm: false, find: oci::runsc },
+    Kind { id: "duplex-vm", own: true, vm: true, find: duplex::vm },
+    Kind { id: "duplex-boot", own: true, vm: true, find: duplex::boot },
+    Kind { id: "qemu-microvm", own: false, vm: true, find: qemu::microvm },
+    Kind { id: "qemu-q35", own: false, vm: true, find: qemu::q35 },
+    Kind { id: "firecracker", own: false, vm: true, find: firecracker::find },
+    Kind { id: "cloud-hypervisor", own: false, vm: true, find: cloud_hypervisor::find },
 ];
 
 /// How a contender is found.
@@ -46,12 +67,15 @@ pub struct LineUp {
     pub present: Vec<Box<dyn Contender>>,
     /// Each with its reason.
     pub missing: Vec<Described>,
+    /// The least command there can be: what it takes is the observer's own share.
+    pub observer: Box<dyn Contender>,
 }
 
 impl LineUp {
     /// Looks for all that are wanted.
     pub fn find(workshop: &Workshop, wanted: &Wanted) -> Self {
-        let mut found = Self { present: Vec::new(), missing: Vec::new() };
+        let observer = direct::observer(workshop);
+        let mut found = Self { present: Vec::new(), missing: Vec::new(), observer };
         for kind in KINDS.iter().filter(|kind| kind.is_wanted(wanted)) {
             match (kind.find)(workshop) {
                 Ok(contender) => found.present.push(contender),
