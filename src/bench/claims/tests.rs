@@ -54,7 +54,11 @@ fn an_emulated_machine_tells_only_what_is_faster_than_the_claim() {
     }
     let found = vm(&results);
     assert!(found.factor.is_none() && found.why.contains("says nothing"), "{found:?}");
-    assert!(found.measured.contains("31 s (95 %: 30 to 32)"), "it is told all the same: {}", found.measured);
+    assert!(
+        found.measured.contains("31 s (95 %: 30 to 32)"),
+        "it is told all the same: {}",
+        found.measured
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ mod markdown;
 pub mod read;
 mod svg;
 pub mod terminal;
-mod text;
+pub(crate) mod text;
 pub(crate) mod words;
 
 pub use svg::start::start_svg;

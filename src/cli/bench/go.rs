@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
 use super::progress::Progress;
+use crate::bench::claims;
 use crate::bench::contenders::Wanted;
 use crate::bench::facts;
 use crate::bench::hybrid;
@@ -85,6 +86,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
+    results.claims = claims::of(&results);
     Ok(results)
 }
 

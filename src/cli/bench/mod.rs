@@ -1,10 +1,11 @@
 //! `duplex bench`: what the wall costs, measured on this machine.
 
+mod compare;
 mod go;
 mod observe;
 mod out;
 mod progress;
-mod summary;
+mod read;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -30,11 +31,20 @@ Examples:
   duplex bench start --peers --out report       with crun, runc, QEMU and what else is here
   duplex bench start --count-instructions       in instructions, which can be repeated
   duplex bench all --runs 10 --out report
+  duplex bench compare report/report.json later/report.json
 
 Exit status: 0; 130 when it was interrupted, what was found until then is kept; 125 when duplex failed.")]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Chosen,
+}
+
+#[derive(Subcommand)]
+enum Chosen {
+    #[command(flatten)]
+    Measure(Command),
+    #[command(flatten)]
+    Read(read::Command),
 }
 
 #[derive(Subcommand)]
@@ -76,9 +86,9 @@ struct MeasureArgs {
     count_instructions: bool,
 }
 
-impl Args {
+impl Command {
     fn asked(&self) -> (Vec<Case>, &MeasureArgs) {
-        match &self.command {
+        match self {
             Command::Start(args) | Command::All(args) => (vec![Case::Start], args),
         }
     }
@@ -86,7 +96,11 @@ impl Args {
 
 /// Runs it and returns the exit status.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let (cases, args) = args.asked();
+    let command = match &args.command {
+        Chosen::Measure(command) => command,
+        Chosen::Read(command) => return command.run(),
+    };
+    let (cases, args) = command.asked();
     let asked = Asked {
         cases,
         peers: args.peers || !args.only.is_empty(),
@@ -104,7 +118,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     if args.json {
         out::print(&results)?;
     } else {
-        summary::print(&results)?;
+        out::show(&results)?;
     }
     Ok(if results.complete { ExitCode::SUCCESS } else { go::INTERRUPTED.into() })
 }

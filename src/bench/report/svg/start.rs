@@ -66,14 +66,57 @@ fn fields(results: &Results) -> Vec<(&Table, Unit, Vec<&Series>)> {
         let known = fields.iter().any(|(known, ..)| known.place == table.place);
         let metric = words::metrics(table).into_iter().find(|(metric, ..)| *metric == METRIC);
         if let (false, Some((_, unit, series))) = (known, metric) {
-            fields.push((table, unit, series));
+            // The observer's own share is measured too, and is no contender.
+            let listed =
+                |series: &&Series| results.contenders.iter().any(|one| one.id == series.contender);
+            fields.push((table, unit, series.into_iter().filter(listed).collect()));
         }
     }
     fields
 }
 
-/// The machine in a few words: the first two facts.
+/// The machine in a few words.
 fn machine(results: &Results) -> String {
-    let facts: Vec<_> = results.host.iter().take(2).map(|fact| short(&fact.value, 40)).collect();
-    facts.join(", ")
+    let fact = |name: &str| {
+        let fact = results.host.iter().find(|fact| fact.name == name);
+        fact.map_or("not told".to_owned(), |fact| short(&fact.value, 50))
+    };
+    format!("{}, processors: {}", fact("processor"), fact("processors"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample;
+    use super::*;
+
+    #[test]
+    fn each_place_has_a_field_and_each_contender_a_row() {
+        let picture = start_svg(&sample::results()).unwrap();
+        for part in [
+            "on this host",
+            "in the testbed",
+            "duplex-vm",
+            "podman",
+            "6.31 ms, n 30",
+            "logarithmic",
+        ] {
+            assert!(picture.contains(part), "{part}");
+        }
+        // Metrics other than the first byte have none.
+        assert_eq!(picture.matches(">crun<").count(), 1);
+        assert!(picture.starts_with("<svg xmlns=") && !picture.contains("http://www.w3.org/1999"));
+    }
+
+    #[test]
+    fn without_starts_there_is_no_picture() {
+        let mut results = sample::results();
+        results.tables.retain(|table| table.case != Case::Start);
+        assert_eq!(start_svg(&results), None);
+    }
+
+    #[test]
+    fn a_hostile_report_makes_a_picture_that_is_text_alone() {
+        let picture = start_svg(&sample::hostile()).unwrap();
+        assert!(!picture.contains("<script") && !picture.contains('\0'));
+    }
 }
