@@ -11,6 +11,8 @@
 //! (docs/bench.md).
 
 pub mod cases;
+pub mod claims;
+pub mod compare;
 pub mod contender;
 pub mod contenders;
 pub mod draw;
@@ -22,6 +24,7 @@ pub mod in_testbed;
 pub mod labs;
 pub mod measure;
 pub mod observer;
+pub mod report;
 pub mod results;
 pub mod rounds;
 pub mod schedule;

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::observe::OBSERVE;
 use super::progress::Progress;
 use crate::bench::cases::Questions;
+use crate::bench::claims;
 use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
 use crate::bench::hybrid;
@@ -99,6 +100,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
+    results.claims = claims::of(&results);
     Ok(results)
 }
 

@@ -1,10 +1,11 @@
 //! `duplex bench`: what the wall costs, measured on this machine.
 
+mod compare;
 mod go;
 mod observe;
 mod out;
 mod progress;
-mod summary;
+mod read;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -36,11 +37,20 @@ Examples:
   duplex bench noise                            what a neighbour takes, with limits and without
   duplex bench lab resource-exhaustion          a failure, and what mends it
   duplex bench all --runs 10 --out report
+  duplex bench compare report/report.json later/report.json
 
 Exit status: 0; 130 when it was interrupted, what was found until then is kept; 125 when duplex failed.")]
 pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Chosen,
+}
+
+#[derive(Subcommand)]
+enum Chosen {
+    #[command(flatten)]
+    Measure(Command),
+    #[command(flatten)]
+    Read(read::Command),
 }
 
 #[derive(Subcommand)]
@@ -130,12 +140,12 @@ struct MeasureArgs {
     count_instructions: bool,
 }
 
-impl Args {
+impl Command {
     fn asked(&self) -> (Vec<Case>, Questions, &MeasureArgs) {
         let nothing_else = Questions::default();
-        let (case, args) = match &self.command {
+        let (case, args) = match self {
             Command::All(args) | Command::Density(args) => {
-                let is_all = matches!(self.command, Command::All(_));
+                let is_all = matches!(self, Command::All(_));
                 let cases = if is_all { ALL.to_vec() } else { vec![Case::Density] };
                 let questions =
                     Questions { instances: args.instances, in_time: is_all, ..nothing_else };
@@ -159,7 +169,11 @@ impl Args {
 
 /// Runs it and returns the exit status.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let (cases, questions, args) = args.asked();
+    let command = match &args.command {
+        Chosen::Measure(command) => command,
+        Chosen::Read(command) => return command.run(),
+    };
+    let (cases, questions, args) = command.asked();
     if args.count_instructions && cases != [Case::Start] {
         return Err("--count-instructions: only starts are counted: `duplex bench start`".into());
     }
@@ -184,7 +198,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     if args.json {
         out::print(&results)?;
     } else {
-        summary::print(&results)?;
+        out::show(&results)?;
     }
     Ok(if results.complete { ExitCode::SUCCESS } else { go::INTERRUPTED.into() })
 }

@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::bench::report::{self, terminal, terminal::Look};
 use crate::bench::results::Results;
+use crate::failure::Failure;
 
 /// The directory of `--out`.
 pub(super) struct Directory(PathBuf);
@@ -31,12 +33,14 @@ impl Directory {
     }
 
     /// Writes the report into it.
-    pub(super) fn write(&self, results: &Results) -> Result<(), Box<dyn Error>> {
-        let path = self.0.join("report.json");
-        let json = serde_json::to_vec_pretty(results)?;
-        fs::write(&path, json).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(())
+    pub(super) fn write(&self, results: &Results) -> Result<(), Failure> {
+        report::write(results, &self.0)
     }
+}
+
+/// Prints the summary.
+pub(super) fn show(results: &Results) -> io::Result<()> {
+    write!(io::stdout().lock(), "{}", terminal::summary(results, Look::of_stdout()))
 }
 
 /// Prints the document.
