@@ -14,17 +14,18 @@ const PARTS: [&str; 6] = ["kernel_stack", "pagetables", "sec_pagetables", "percp
 pub(super) fn of(pids: &[i32]) -> Option<u64> {
     let hierarchies = Hierarchies::find();
     let own = groups_of(&hierarchies, "self");
-    let groups: BTreeSet<PathBuf> =
-        pids.iter().flat_map(|pid| groups_of(&hierarchies, &pid.to_string())).collect();
-    // A group counts what is in those below it.
-    let below_another =
-        |group: &Path| groups.iter().any(|other| other != group && group.starts_with(other));
-    let counted: Vec<u64> = groups
-        .iter()
-        .filter(|group| !own.iter().any(|own| own.starts_with(group)) && !below_another(group))
-        .filter_map(|group| counted_in(group))
-        .collect();
+    let apart = |group: &PathBuf| !own.iter().any(|own| own.starts_with(group));
+    let all = pids.iter().flat_map(|pid| groups_of(&hierarchies, &pid.to_string()));
+    let counted: Vec<u64> =
+        topmost(&all.filter(apart).collect()).into_iter().filter_map(counted_in).collect();
     (!counted.is_empty()).then(|| counted.iter().sum())
+}
+
+/// Those that are below no other: a group counts what is in those below it.
+fn topmost(groups: &BTreeSet<PathBuf>) -> Vec<&Path> {
+    let below_another =
+        |group: &&Path| groups.iter().any(|other| other != group && group.starts_with(other));
+    groups.iter().map(PathBuf::as_path).filter(|group| !below_another(group)).collect()
 }
 
 /// Where a process's memory is counted.
@@ -70,6 +71,12 @@ mod tests {
         assert_eq!(kernel_in(stat), Some(70));
         assert_eq!(kernel_in(&stat.replace("kernel 70\n", "")), Some(30));
         assert_eq!(kernel_in("anon 1\n"), None);
+    }
+
+    #[test]
+    fn what_is_in_a_counted_group_is_counted_there() {
+        let groups = ["/g/a", "/g/a/b", "/g/ab"].map(PathBuf::from).into();
+        assert_eq!(topmost(&groups), [Path::new("/g/a"), Path::new("/g/ab")]);
     }
 
     #[test]

@@ -28,6 +28,9 @@ const ROUTE: [&[&str]; 5] = [
     &["route", "add", "default", "via", "10.213.77.2", "dev", "bench0"],
 ];
 
+/// What the testbed's kernel has not loaded by itself.
+const MODULES: [&str; 1] = ["nf_tables"];
+
 impl Path {
     /// Those that can be had at this place: a bridge would stay on the host, and change it.
     pub(super) fn on(place: Place) -> &'static [Self] {
@@ -76,7 +79,10 @@ impl Path {
     pub(super) fn prepare(self, workshop: &Workshop, place: Place) -> Result<Way, String> {
         let way = Way { workshop: workshop.clone(), path: self, place };
         if place != Place::Host && self == Self::User {
-            ROUTE.iter().try_for_each(|arguments| ip(arguments))?;
+            ROUTE.iter().try_for_each(|arguments| tool("ip", arguments))?;
+        }
+        if place != Place::Host && self == Self::Bridge {
+            MODULES.iter().try_for_each(|module| tool("modprobe", &[module]))?;
         }
         Ok(way)
     }
@@ -96,7 +102,7 @@ impl Drop for Way {
         }
         match self.path {
             // Its peer and the route go with it.
-            Path::User => drop(ip(&["link", "delete", "bench0"])),
+            Path::User => drop(tool("ip", &["link", "delete", "bench0"])),
             Path::Bridge => {
                 let mut remove = Command::new(&self.workshop.duplex);
                 remove.args(["network", "rm", "duplex0"]).stdin(Stdio::null());
@@ -106,13 +112,13 @@ impl Drop for Way {
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<(), String> {
-    let program = installed_program("ip").ok_or("there is no ip (iproute2)")?;
+fn tool(name: &str, arguments: &[&str]) -> Result<(), String> {
+    let program = installed_program(name).ok_or_else(|| format!("there is no {name}"))?;
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("ip: {error}"))?;
+    let output = output.map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(format!("ip {}: {said}", arguments.join(" ")))
+    Err(format!("{name} {}: {said}", arguments.join(" ")))
 }
