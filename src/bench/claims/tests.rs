@@ -55,7 +55,7 @@ fn an_emulated_machine_tells_only_what_is_faster_than_the_claim() {
     let found = vm(&results);
     assert!(found.factor.is_none() && found.why.contains("says nothing"), "{found:?}");
     assert!(
-        found.measured.contains("31 s (95 %: 30 to 32)"),
+        found.measured.contains("31.0 s (95 %: 30.0 to 32.0)"),
         "it is told all the same: {}",
         found.measured
     );

@@ -22,13 +22,19 @@ const PREFIXES: [(f64, &str); 4] = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "
 pub(crate) struct Scale {
     divisor: f64,
     suffix: String,
+    /// Whether whole numbers are exact, and not medians that happen to be whole.
+    counted: bool,
 }
 
 impl Scale {
     /// The one that shows `value` with few digits.
     pub(crate) fn of(value: f64, unit: Unit) -> Self {
         let size = value.abs();
-        let scale = |divisor: f64, suffix: &str| Self { divisor, suffix: suffix.to_owned() };
+        let scale = |divisor: f64, suffix: &str| Self {
+            divisor,
+            suffix: suffix.to_owned(),
+            counted: false,
+        };
         if unit == Unit::Milliseconds {
             return match size {
                 _ if size >= 120_000.0 => scale(60_000.0, " min"),
@@ -50,11 +56,15 @@ impl Scale {
         let (divisor, prefix) =
             prefix.map_or((1.0, ""), |(thousands, prefix)| (*thousands, *prefix));
         let gap = if prefix.is_empty() && matches!(name, "" | "/s") { "" } else { " " };
-        scale(divisor, &format!("{gap}{prefix}{name}"))
+        let counted = divisor == 1.0 && matches!(unit, Unit::Count | Unit::Bytes);
+        Self { divisor, suffix: format!("{gap}{prefix}{name}"), counted }
     }
 
     /// The number alone.
     pub(crate) fn number(&self, value: f64) -> String {
+        if self.counted && value.fract() == 0.0 {
+            return format!("{value:.0}");
+        }
         digits(value / self.divisor)
     }
 
@@ -69,10 +79,10 @@ pub(crate) fn digits(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {
         "–".to_owned()
-    } else if value == 0.0 || (size < 1e6 && value.fract() == 0.0) {
-        format!("{value:.0}")
+    } else if value == 0.0 {
+        "0".to_owned()
     } else if size >= 1e6 {
-        format!("{value:.2e}")
+        format!("{value:.0e}")
     } else if size >= 99.95 {
         format!("{value:.0}")
     } else if size >= 9.995 {
@@ -298,7 +308,7 @@ mod tests {
             (0.0, Unit::Milliseconds, "0 ms"),
             (-0.3, Unit::Milliseconds, "-0.300 ms"),
             (2500.0, Unit::Milliseconds, "2.50 s"),
-            (300_000.0, Unit::Milliseconds, "5 min"),
+            (300_000.0, Unit::Milliseconds, "5.00 min"),
             (83.46, Unit::MillionInstructions, "83.5 M"),
             (12_400_000.0, Unit::Bytes, "12.4 MB"),
             (980.0, Unit::Bytes, "980 B"),

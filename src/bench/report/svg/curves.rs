@@ -10,7 +10,7 @@ use crate::bench::results::{Curve, Results, Unit};
 const FIELD: f64 = 240.0;
 
 /// Room for the values that are written left of the field.
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 72.0;
 
 /// The curves of a metric.
 pub(crate) fn chart(
