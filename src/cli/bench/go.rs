@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
+use super::plan::{Machine, plan, tell};
 use super::progress::Progress;
 use crate::bench::cases::Questions;
-use crate::bench::contenders::Wanted;
+use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
 use crate::bench::hybrid;
 use crate::bench::measure::{Observed, Order, measure};
@@ -61,7 +62,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let order = Order {
         workshop,
         disk: None,
-        wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: false },
+        wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
         cases: Vec::new(),
         questions: asked.questions.clone(),
         after: Duration::ZERO,
@@ -83,65 +84,22 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    let plan: Vec<_> = places(asked).into_iter().map(|at| (at, cases_at(asked, at.0))).collect();
+    let plan = plan(asked);
     tell(&plan);
-    for (number, ((place, vms), cases)) in plan.iter().cloned().enumerate() {
-        let after =
-            plan.iter().skip(number + 1).map(|((place, _), cases)| takes(*place, cases)).sum();
-        let order = Order { cases, after, ..order.clone() };
-        if results.complete && !order.cases.is_empty() {
-            add(&mut results, (place, vms), observe(&order, (place, vms))?);
+    for (number, at) in plan.iter().enumerate() {
+        let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
+        let order = Order { cases: at.cases.clone(), after, ..order.clone() };
+        if results.complete {
+            let observed = observe(&order, at.place, at.vms.clone())?;
+            add(&mut results, at.place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     Ok(results)
 }
 
-/// Says what is going to be measured where, if that is more than one case.
-fn tell(plan: &[((Place, bool), Vec<Case>)]) {
-    if plan.iter().all(|(_, cases)| cases.len() < 2) {
-        return;
-    }
-    for ((place, _), cases) in plan {
-        let words: Vec<_> = cases.iter().map(|case| case.word()).collect();
-        let minutes = takes(*place, cases).as_secs().div_ceil(60);
-        let place = place.word();
-        say(format_args!("{place}: {}: about {minutes} minutes", words.join(", ")));
-    }
-}
-
-fn takes(place: Place, cases: &[Case]) -> Duration {
-    cases.iter().map(|case| case.usually_takes(place)).sum()
-}
-
-/// Where to measure: VMs are with all others in one place.
-fn places(asked: &Asked) -> Vec<(Place, bool)> {
-    if asked.count_instructions {
-        return vec![(Place::Counting, true)];
-    }
-    match asked.testbed.reason(false) {
-        Some(_) => vec![(Place::Host, false), (Place::Testbed, true)],
-        None if asked.testbed == TestbedMode::Never => vec![(Place::Host, true)],
-        // Cases that could starve this host have their place there.
-        None => vec![(Place::Host, true), (Place::Testbed, true)],
-    }
-}
-
-/// What is to be measured at a place: what could starve this host in the testbed, unless that is never to be
-/// used; the rest where VMs can be had, and without them here.
-fn cases_at(asked: &Asked, place: Place) -> Vec<Case> {
-    let here = place == Place::Host;
-    let never = asked.testbed == TestbedMode::Never;
-    let vms_here = asked.testbed.reason(false).is_none();
-    let belongs = |case: &Case| match case.could_starve_the_host(&asked.questions) && !never {
-        true => !here,
-        false => here || !vms_here,
-    };
-    asked.cases.iter().copied().filter(belongs).collect()
-}
-
 /// Carries the order out at this place, with VMs or without.
-fn observe(order: &Order, (place, vms): (Place, bool)) -> Result<Observed, Box<dyn Error>> {
+fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Error>> {
     let wanted = Wanted { vms, ..order.wanted.clone() };
     let order = Order { wanted, ..order.clone() };
     if place != Place::Host {
@@ -174,7 +132,7 @@ fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
 }
 
 /// Adds what was found at a place.
-fn add(results: &mut Results, (place, _): (Place, bool), observed: Observed) {
+fn add(results: &mut Results, place: Place, observed: Observed) {
     results.complete &= observed.complete;
     results.tables.extend(observed.tables);
     if place != Place::Host {

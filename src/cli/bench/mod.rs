@@ -3,6 +3,7 @@
 mod go;
 mod observe;
 mod out;
+mod plan;
 mod progress;
 mod summary;
 
