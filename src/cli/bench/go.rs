@@ -53,7 +53,8 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let clock = Instant::now();
     // Told before anything is done, as one that is cut off has to be repeatable too.
     say(format_args!("seed {}", asked.seed));
-    let cautions = facts::cautions();
+    let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
+    let cautions = facts::cautions(emulated.as_deref());
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let mut workshop = Workshop::set_up(scratch.path())?;
     workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
