@@ -142,7 +142,7 @@ fn talk_goes_by_a_users_network() {
     if !default || !find_program("pasta") {
         return say("SKIPPED: there is no default route, or pasta is not installed");
     }
-    let Some(table) = measured(|ground| net::run(ground).remove(0)) else { return };
+    let Some(table) = measured(net::by_user) else { return };
     for metric in ["send", "receive", "round_trip"] {
         let found = medians(&table, metric);
         assert!(
