@@ -25,8 +25,8 @@ pub struct Job {
     pub input: bool,
     /// With a network that reaches the host, by the contender's own usual way.
     pub net: bool,
-    /// That network is a bridge of the host's, where the contender has others too.
-    pub bridge: bool,
+    /// That network is this one of `duplex network`, with a tap: duplex's own halves, and asked of nobody else.
+    pub bridge: Option<String>,
     /// A serial console that prints what the kernel says: VMs only, others ignore it.
     pub serial_console: bool,
     /// No limits of a control group at all, also none by default.

@@ -6,6 +6,7 @@ use duplex::bench::cases::{cpu, density, disk, isolation, memory, net};
 use duplex::bench::contender::Contender;
 use duplex::bench::contenders::{LineUp, Wanted};
 use duplex::bench::ground::Ground;
+use duplex::bench::labs::Lab;
 use duplex::bench::results::{Place, Table};
 use duplex::bench::schedule::Schedule;
 use duplex::bench::stop::Stop;
@@ -13,14 +14,18 @@ use duplex::bench::workshop::Workshop;
 
 use crate::common::{DUPLEX, containers, find_program, say};
 
-/// A case's table, of contenders that are named in DUPLEX_BENCH_ONLY, else of those of this test.
+/// A case's table, of a plain process and a container.
 fn measured(case: impl FnOnce(&mut Ground<'_>) -> Table) -> Option<Table> {
+    measured_of("process,duplex-container", case)
+}
+
+/// The same, of these.
+fn measured_of(only: &str, case: impl FnOnce(&mut Ground<'_>) -> Table) -> Option<Table> {
     if !containers::has_containers() {
         return None;
     }
     let place = tempfile::tempdir().unwrap();
     let workshop = Workshop::set_up_for(DUPLEX.into(), place.path()).unwrap();
-    let only = std::env::var("DUPLEX_BENCH_ONLY").unwrap_or("process,duplex-container".into());
     let only = only.split(',').map(String::from).collect();
     let line_up = LineUp::find(&workshop, &Wanted { only, ..Wanted::default() });
     let present: Vec<&dyn Contender> = line_up.present.iter().map(AsRef::as_ref).collect();
@@ -137,7 +142,7 @@ fn talk_goes_by_a_users_network() {
     if !default || !find_program("pasta") {
         return say("SKIPPED: there is no default route, or pasta is not installed");
     }
-    let Some(table) = measured(|ground| net::run(ground).remove(0)) else { return };
+    let Some(table) = measured(net::by_user) else { return };
     for metric in ["send", "receive", "round_trip"] {
         let found = medians(&table, metric);
         assert!(
@@ -145,4 +150,24 @@ fn talk_goes_by_a_users_network() {
             "{metric}: {found:?}"
         );
     }
+}
+
+#[test]
+fn a_burst_of_a_lab_is_as_large_as_was_wanted() {
+    let lab = |ground: &mut Ground<'_>| Lab::SlowScaling.run(ground, Some(4)).remove(0);
+    let Some(table) = measured_of("duplex-container", lab) else { return };
+    assert_eq!(medians(&table, "instances")["duplex-container"], 4.0);
+    let [curve] = &table.curves[..] else { panic!("{:?}", table.curves) };
+    assert!(curve.points.len() == 4 && curve.points.is_sorted_by(|a, b| a.1 <= b.1), "{curve:?}");
+    assert!(table.findings[0].found["duplex-container"].starts_with("4 instances: the first"));
+}
+
+#[test]
+fn behind_a_containers_kernel_is_nothing() {
+    let lab = |ground: &mut Ground<'_>| Lab::SharedKernel.run(ground, None).remove(0);
+    let Some(table) = measured(lab) else { return };
+    assert_eq!(table.id, "lab.host.shared-kernel");
+    let behind = &table.findings[1].found["duplex-container"];
+    let expected = ["nothing: that kernel is this machine's", "a filter on system calls", "user"];
+    assert!(expected.iter().all(|part| behind.contains(part)), "{behind}");
 }

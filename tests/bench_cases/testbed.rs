@@ -8,12 +8,17 @@ use duplex::guest_images::{Cache, find_tuned_kernel};
 use crate::common::process;
 use crate::common::{has_testbed, say, testbed};
 
-/// `duplex bench` with these arguments, with VMs; what it found in the testbed.
+/// `duplex bench` with these arguments, of a plain process and a VM; what it found in the testbed.
 fn measured(arguments: &[&str]) -> Vec<Table> {
+    measured_of(&["process", "duplex-vm"], arguments)
+}
+
+/// The same, of these.
+fn measured_of(only: &[&str], arguments: &[&str]) -> Vec<Table> {
     let mut command = testbed::duplex(testbed::shared());
     command.arg("bench").args(arguments);
     command.args(["--testbed", "always", "--runs", "1", "--seed", "1", "--json"]);
-    command.args(["--only", "process", "--only", "duplex-vm"]).stdin(Stdio::null());
+    command.args(only.iter().flat_map(|id| ["--only", *id])).stdin(Stdio::null());
     let output = process::output(&mut command);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {:?}: {stderr}", output.status);
@@ -73,4 +78,24 @@ fn a_vm_takes_part_in_every_case() {
 
     let tables = measured(&["density", "--instances", "2"]);
     assert!(of_vm(&tables[0], "starts_per_second_of_2") > 0.0);
+}
+
+#[test]
+fn a_neighbour_without_limits_is_felt() {
+    if !has_testbed() {
+        return;
+    }
+    let tables = measured_of(&["duplex-container"], &["lab", "resource-exhaustion"]);
+    let [table] = &tables[..] else { panic!("{tables:?}") };
+    assert_eq!(table.id, "lab.testbed.resource-exhaustion");
+    let ratio = |situation: &str| {
+        let is_it = |one: &&duplex::bench::results::Series| {
+            one.contender == situation && one.metric == "throughput"
+        };
+        table.series.iter().find(is_it).unwrap().ratio.unwrap().median.value
+    };
+    // How much is the machine's affair; that it is felt is not.
+    assert!(ratio("without-limits") < 0.9, "{}", ratio("without-limits"));
+    assert!(ratio("with-limits") > 0.0);
+    assert!(table.findings.iter().all(|finding| finding.found.len() == 3), "{:?}", table.findings);
 }

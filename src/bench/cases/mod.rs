@@ -62,7 +62,9 @@ pub fn tables(case: Case, questions: &Questions, ground: &mut Ground<'_>) -> Vec
         Case::Density => vec![density::run(ground, questions.instances.unwrap_or(usual))],
         Case::Noise => noise::run(ground),
         Case::Isolation => vec![isolation::run(ground)],
-        Case::Lab => questions.lab.map(|lab| lab.run(ground)).unwrap_or_default(),
+        Case::Lab => {
+            questions.lab.map(|lab| lab.run(ground, questions.instances)).unwrap_or_default()
+        }
     }
 }
 

@@ -12,11 +12,12 @@ use crate::bench::rounds::Measured;
 use crate::bench::schedule::Schedule;
 
 /// What a victim's requests are measured in.
-const FIGURES: [(&str, Unit); 7] = [
+const FIGURES: [(&str, Unit); 8] = [
     ("throughput", Unit::PerSecond),
     ("request", Unit::Milliseconds),
     ("request_p99", Unit::Milliseconds),
     ("compute", Unit::Milliseconds),
+    ("compute_p99", Unit::Milliseconds),
     ("memory", Unit::Milliseconds),
     ("fork", Unit::Milliseconds),
     ("disk", Unit::Milliseconds),
@@ -98,7 +99,7 @@ pub(in crate::bench) fn how(place: Place) -> String {
         "The victim serves {requests} requests one after the other and times each part by its own monotonic clock: it \
          computes 100,000 steps (compute), takes and touches 256 KiB (memory), has a child that ends (fork), and \
          writes 4 KiB so that they last (disk); request is the whole. Figures are medians of the requests, \
-         request_p99 their 99th percentile, throughput requests a second. Situations take turns in an order drawn \
+         request_p99 and compute_p99 their 99th percentiles, throughput requests a second. Situations take turns in an order drawn \
          for each round; ratios are to the same victim alone in the same round. A neighbour says that it has begun \
          before the victim starts, and is ended after it; it makes noise for {seconds} s at most. Limited neighbours \
          have a quarter of a processor, 64 MiB and 32 tasks, the others no limits of a control group (a VM has one \

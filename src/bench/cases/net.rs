@@ -5,7 +5,7 @@ mod path;
 use self::path::Path;
 use super::asked::{Answer, Asker, job};
 use super::held::Held;
-use crate::bench::contender::{Contender, Job};
+use crate::bench::contender::Contender;
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Fact, Place, Table, Unit};
 use crate::bench::workshop::PROBE;
@@ -27,7 +27,12 @@ const SERVED: u64 = 600;
 
 /// A client behind each wall and a server in front of it, by each path that there is here.
 pub fn run(ground: &mut Ground<'_>) -> Vec<Table> {
-    Path::on(ground.place).iter().map(|path| by(ground, *path)).collect()
+    vec![by_user(ground), by(ground, Path::Bridge)]
+}
+
+/// By the path that changes nothing here.
+pub fn by_user(ground: &mut Ground<'_>) -> Table {
+    by(ground, Path::User)
 }
 
 fn by(ground: &mut Ground<'_>, path: Path) -> Table {
@@ -53,7 +58,10 @@ fn by(ground: &mut Ground<'_>, path: Path) -> Table {
     let asker = Asker::on(ground.place, ground.stop);
     let server = ground.workshop.in_image(PROBE);
     let baseline = table.baseline.clone();
-    let found = ground.rounds(ground.schedule, baseline.as_deref(), |one, turn| {
+    let place = ground.place;
+    let all: Vec<&dyn Contender> =
+        ground.contenders.iter().filter(|one| path.is_had_by(**one, place)).copied().collect();
+    let found = ground.rounds_of(&all, ground.schedule, baseline.as_deref(), |one, turn| {
         let mut command = std::process::Command::new(&server);
         command.args(["net", "serve", path.listens_at(one), &SERVED.to_string()]);
         let mut server = Held::of(&asker, &mut command)?;
@@ -76,10 +84,6 @@ fn call(
 ) -> Result<Answer, String> {
     let port = port.to_string();
     let address = path.server_seen_by(contender);
-    let job = Job {
-        net: true,
-        bridge: path == Path::Bridge,
-        ..job(&["net", "call", address, &port, mib, rounds])
-    };
+    let job = path.ask(job(&["net", "call", address, &port, mib, rounds]));
     asker.ask(contender, &job, number)
 }

@@ -36,11 +36,11 @@ impl Lab {
         }
     }
 
-    /// Lives it.
-    pub fn run(self, ground: &mut Ground<'_>) -> Vec<Table> {
+    /// Lives it, with so many instances at most where it has many.
+    pub fn run(self, ground: &mut Ground<'_>, instances: Option<u32>) -> Vec<Table> {
         match self {
             Self::ResourceExhaustion => vec![resource_exhaustion::run(ground)],
-            Self::SlowScaling => vec![slow_scaling::run(ground)],
+            Self::SlowScaling => vec![slow_scaling::run(ground, instances)],
             Self::SharedKernel => vec![shared_kernel::run(ground)],
         }
     }

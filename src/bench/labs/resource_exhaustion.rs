@@ -64,7 +64,7 @@ fn findings(table: &Table) -> Vec<Finding> {
         ),
         of("request_p99", "Its slowest requests, which time-outs and retries follow."),
         of(
-            "compute",
+            "compute_p99",
             "What the neighbour's threads take from it; `--cpus` (cpu.max) gives it back.",
         ),
         of(

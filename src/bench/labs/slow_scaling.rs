@@ -24,6 +24,9 @@ tenth, the last of them answers. Where this machine has no room for 50 of a kind
 /// How many are wanted.
 const WANTED: u32 = 50;
 
+/// How many VMs at most where all is emulated: two processors boot them one after the other.
+const EMULATED: u32 = 6;
+
 /// Rounds: a burst has as many samples as instances.
 const ROUNDS: u32 = 3;
 const ROUNDS_EMULATED: u32 = 1;
@@ -40,12 +43,13 @@ const NUMBERS: u64 = 1 << 20;
 const TUNED: &str = "duplex-boot";
 const CONTAINER: &str = "duplex-container";
 
-pub(super) fn run(ground: &mut Ground<'_>) -> Table {
+pub(super) fn run(ground: &mut Ground<'_>, wanted: Option<u32>) -> Table {
+    let wanted = wanted.unwrap_or(WANTED);
     let how = format!(
-        "{WANTED} instances are started at the same moment, by a thread each, and wait, when they have said that they \
+        "{wanted} instances are started at the same moment, by a thread each, and wait, when they have said that they \
          run, until all have; contenders in an order drawn for each round. first, median, last: from an instance's \
          start until its first byte, of the fastest, the one in the middle, and the slowest; the curve has all of \
-         them. instances: how many there were, fewer than {WANTED} where this machine has no more room (the curve's \
+         them. instances: how many there were, fewer than {wanted} where this machine has no more room (the curve's \
          end says why). {}: `duplex boot` with Debian's kernel and {} MiB; {TUNED}: the same with the tuned kernel \
          and {} MiB, the same initramfs and console; {CONTAINER}: {} MiB at most.",
         cold::ID,
@@ -69,7 +73,7 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Table {
     let schedule = Schedule { warm_up: 0, rounds, ..ground.schedule };
     let curves: RefCell<BTreeMap<String, Curve>> = RefCell::default();
     let found = ground.rounds_of(&all, schedule, Some(CONTAINER), |one, turn| {
-        let (burst, end) = largest(&asker, one, place, turn.number * NUMBERS)?;
+        let (burst, end) = largest(&asker, one, place, (turn.number * NUMBERS, wanted))?;
         let curve = curve(one, &burst, end);
         curves.borrow_mut().insert(one.described().id.clone(), curve);
         Ok(figures(&burst))
@@ -90,13 +94,17 @@ fn largest(
     asker: &Asker<'_>,
     contender: &dyn Contender,
     place: Place,
-    first: u64,
+    (first, wanted): (u64, u32),
 ) -> Result<(Burst, String), String> {
     let memory = memory_of(contender);
     let is_container = contender.described().id == CONTAINER;
     let room = Room::new(if is_container { memory / 8 } else { memory / 4 + memory / 8 });
     let mut end = "all that were wanted".to_owned();
-    let mut size = WANTED;
+    let mut size = wanted;
+    if !is_container && place != Place::Host && size > EMULATED {
+        size = EMULATED;
+        end = format!("no more than {EMULATED} VMs, for their processors are emulated");
+    }
     while let Err(reason) = room.is_there_for(size) {
         if size == 1 {
             return Err(reason);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
+use super::plan::{Machine, plan, tell};
 use super::progress::Progress;
 use crate::bench::cases::Questions;
 use crate::bench::claims;
@@ -21,7 +22,6 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
-use crate::host;
 use crate::random::random_bytes;
 use crate::testbed;
 
@@ -87,67 +87,19 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    let plan: Vec<_> = places(asked)
-        .into_iter()
-        .map(|(place, vms)| ((place, vms), cases_at(asked, place)))
-        .collect();
+    let plan = plan(asked);
     tell(&plan);
-    for (number, ((place, vms), cases)) in plan.iter().cloned().enumerate() {
-        let after =
-            plan.iter().skip(number + 1).map(|((place, _), cases)| takes(*place, cases)).sum();
-        let order = Order { cases, after, ..order.clone() };
-        if results.complete && !order.cases.is_empty() {
-            let observed = observe(&order, place, vms, &stop)?;
-            add(&mut results, place, observed);
+    for (number, at) in plan.iter().enumerate() {
+        let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
+        let order = Order { cases: at.cases.clone(), after, ..order.clone() };
+        if results.complete {
+            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
+            add(&mut results, at.place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     results.claims = claims::of(&results);
     Ok(results)
-}
-
-/// Says what is going to be measured where, if that is more than one case.
-fn tell(plan: &[((Place, Vms), Vec<Case>)]) {
-    if plan.iter().all(|(_, cases)| cases.len() < 2) {
-        return;
-    }
-    for ((place, _), cases) in plan {
-        let words: Vec<_> = cases.iter().map(|case| case.word()).collect();
-        let minutes = takes(*place, cases).as_secs().div_ceil(60);
-        let place = place.word();
-        say(format_args!("{place}: {}: about {minutes} minutes", words.join(", ")));
-    }
-}
-
-fn takes(place: Place, cases: &[Case]) -> Duration {
-    cases.iter().map(|case| case.usually_takes(place)).sum()
-}
-
-/// Where to measure: VMs are with all others in one place.
-fn places(asked: &Asked) -> Vec<(Place, Vms)> {
-    if asked.count_instructions {
-        return vec![(Place::Counting, Vms::Here)];
-    }
-    match (asked.testbed.reason(false), host::virtualization().lack()) {
-        (Some(_), _) => vec![(Place::Host, Vms::Elsewhere), (Place::Testbed, Vms::Here)],
-        (None, Some(lack)) => vec![(Place::Host, Vms::Nowhere(lack))],
-        (None, None) if asked.testbed == TestbedMode::Never => vec![(Place::Host, Vms::Here)],
-        // Cases that could starve this host have their place there.
-        (None, None) => vec![(Place::Host, Vms::Here), (Place::Testbed, Vms::Here)],
-    }
-}
-
-/// What is to be measured at a place: what could starve this host in the testbed, unless that is never to be
-/// used; the rest where VMs can be had, and without them here.
-fn cases_at(asked: &Asked, place: Place) -> Vec<Case> {
-    let here = place == Place::Host;
-    let never = asked.testbed == TestbedMode::Never;
-    let vms_here = asked.testbed.reason(false).is_none();
-    let belongs = |case: &Case| match case.could_starve_the_host(&asked.questions) && !never {
-        true => !here,
-        false => here || !vms_here,
-    };
-    asked.cases.iter().copied().filter(belongs).collect()
 }
 
 /// Carries the order out at this place, with VMs or without.

@@ -4,6 +4,7 @@ mod compare;
 mod go;
 mod observe;
 mod out;
+mod plan;
 mod progress;
 mod read;
 
@@ -105,6 +106,9 @@ struct LabArgs {
     /// Which
     #[arg(value_name = "NAME", value_enum)]
     lab: Lab,
+    /// With slow-scaling: how many instances are wanted at once [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    instances: Option<u32>,
     #[command(flatten)]
     measure: MeasureArgs,
 }
@@ -152,7 +156,8 @@ impl Command {
                 return (cases, questions, &args.measure);
             }
             Command::Lab(args) => {
-                let questions = Questions { lab: Some(args.lab), ..nothing_else };
+                let questions =
+                    Questions { lab: Some(args.lab), instances: args.instances, ..nothing_else };
                 return (vec![Case::Lab], questions, &args.measure);
             }
             Command::Start(args) => (Case::Start, args),

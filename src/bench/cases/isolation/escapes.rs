@@ -39,8 +39,15 @@ const OUTSIDE: [&str; 17] = [
     "queue",
 ];
 
-/// Tries them, once, behind each wall that is one; returns what came of it, as a figure and in words.
-pub(super) fn tried(ground: &mut Ground<'_>) -> Result<(Found, Finding), String> {
+/// Those that are about a PID 1 that belongs to whoever made the wall.
+const AT_INIT: [&str; 4] = ["own-program", "trace-init", "init-memory", "init-descriptor"];
+
+/// Tries them, once, behind each wall that is one; returns what came of it, as a figure and in words. Where PID 1
+/// is the probe itself, as `is_init` tells by a contender's id, what reaches PID 1 reaches nobody else.
+pub(super) fn tried(
+    ground: &mut Ground<'_>,
+    is_init: impl Fn(&str) -> bool,
+) -> Result<(Found, Finding), String> {
     let asker = Asker::on(ground.place, ground.stop);
     let (target, facts) = start_target(ground, &asker)?;
     let walls: Vec<&dyn Contender> =
@@ -54,9 +61,10 @@ pub(super) fn tried(ground: &mut Ground<'_>) -> Result<(Found, Finding), String>
         let answer = asker.ask(one, &job(&words), number);
         one.clean_up(number);
         let answer = answer?;
+        let id = &one.described().id;
         let is_vm = one.described().wall == Wall::Vm;
-        let out = out(&answer, is_vm);
-        told.borrow_mut().push((one.described().id.clone(), words_for(&answer, &out, is_vm)?));
+        let out = out(&answer, is_vm, is_init(id));
+        told.borrow_mut().push((id.clone(), words_for(&answer, &out)?));
         Ok(vec![Measured::new("escapes", Unit::Count, out.len() as f64)])
     });
     // Also after an interruption: it removes what goes by names.
@@ -67,8 +75,8 @@ pub(super) fn tried(ground: &mut Ground<'_>) -> Result<(Found, Finding), String>
     }
     let finding = Finding {
         subject: "attempts to get out".into(),
-        meaning: "Each of them succeeds where its wall is taken away (docs/security.md). In a VM those count that \
-                  reach something of this machine: what gets through to the guest's own kernel is still inside."
+        meaning: "Each of them succeeds where its wall is taken away (docs/security.md). What gets through to \
+                  what is the workload's own, a guest's kernel or a PID 1 that is the workload, is still inside."
             .into(),
         found: told.into_iter().collect(),
     };
@@ -103,21 +111,22 @@ fn start_target(ground: &Ground<'_>, asker: &Asker<'_>) -> Result<(Held, Vec<Str
 }
 
 /// The names of those that got out.
-fn out(answer: &Answer, is_vm: bool) -> Vec<&str> {
+fn out(answer: &Answer, is_vm: bool, is_init: bool) -> Vec<&str> {
     let mut out = answer.texts("out");
     out.retain(|name| !is_vm || OUTSIDE.contains(name));
+    out.retain(|name| !is_init || !AT_INIT.contains(name));
     out
 }
 
-fn words_for(answer: &Answer, out: &[&str], is_vm: bool) -> Result<String, String> {
+fn words_for(answer: &Answer, out: &[&str]) -> Result<String, String> {
     let held = answer.number("held")?;
     let through = answer.texts("out").len();
     let tried = held + through as f64;
     let inside = through - out.len();
     let which = if out.is_empty() { String::new() } else { format!(" ({})", out.join(", ")) };
-    let own = match (is_vm, inside) {
-        (true, 1..) => format!("; {inside} others got through to its own kernel"),
-        _ => String::new(),
+    let own = match inside {
+        0 => String::new(),
+        _ => format!("; {inside} more got through to what is its own"),
     };
     let not_tried = answer.texts("not_tried").len();
     Ok(format!(
@@ -131,20 +140,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guests_own_kernel_is_inside() {
+    fn what_is_ones_own_is_inside() {
         let answer = Answer(serde_json::json!({
-            "held": 30, "out": ["mount", "marker"], "not_tried": ["set-user-id"],
+            "held": 30, "out": ["mount", "marker", "trace-init"], "not_tried": ["set-user-id"],
         }));
-        assert_eq!(out(&answer, false), ["mount", "marker"]);
-        assert_eq!(out(&answer, true), ["marker"]);
-        let words = words_for(&answer, &out(&answer, true), true).unwrap();
+        let names = |is_vm, is_init| out(&answer, is_vm, is_init);
+        assert_eq!(names(false, false), ["mount", "marker", "trace-init"]);
+        assert_eq!(names(false, true), ["mount", "marker"]);
+        assert_eq!(names(true, false), ["marker"]);
+        let words = words_for(&answer, &names(true, false)).unwrap();
         assert!(
             words.starts_with(
-                "1 of 32 got out (marker); 1 others got through to its own kernel; 1 more"
+                "1 of 33 got out (marker); 2 more got through to what is its own; 1 more"
             ),
             "{words}"
         );
-        let words = words_for(&answer, &out(&answer, false), false).unwrap();
-        assert!(words.starts_with("2 of 32 got out (mount, marker); 1 more need"), "{words}");
+        let words = words_for(&answer, &names(false, false)).unwrap();
+        assert!(
+            words.starts_with("3 of 33 got out (mount, marker, trace-init); 1 more"),
+            "{words}"
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::bench::contender::Contender;
+use crate::bench::contender::{Contender, Job};
 use crate::bench::results::Place;
 use crate::bench::workshop::Workshop;
 use crate::host::installed_program;
@@ -12,7 +12,7 @@ use crate::host::installed_program;
 pub(super) enum Path {
     /// The one that is had without changing the host: with duplex `--net user`.
     User,
-    /// A bridge of the host's: with duplex `--net bridge`.
+    /// A bridge of the host's, without NAT: with duplex `--net bridge=NAME` for a container, `tap=NAMEp0` for a VM.
     Bridge,
 }
 
@@ -28,13 +28,24 @@ const ROUTE: [&[&str]; 5] = [
     &["route", "add", "default", "via", "10.213.77.2", "dev", "bench0"],
 ];
 
-/// What the testbed's kernel has not loaded by itself.
-const MODULES: [&str; 1] = ["nf_tables"];
+/// The network that is made for these figures, and removed after them.
+const NETWORK: &str = "dbench";
+const SUBNET: &str = "10.213.78.0/24";
+const BRIDGE: &str = "10.213.78.1";
 
 impl Path {
-    /// Those that can be had at this place: a bridge would stay on the host, and change it.
-    pub(super) fn on(place: Place) -> &'static [Self] {
-        if place == Place::Host { &[Self::User] } else { &[Self::User, Self::Bridge] }
+    /// Whether a contender has it here. A container's port on a bridge takes the kernel's packet filter, which the
+    /// testbed's has not.
+    pub(super) fn is_had_by(self, contender: &dyn Contender, place: Place) -> bool {
+        let id = contender.described().id.as_str();
+        let filter = place == Place::Host || id != "duplex-container";
+        self == Self::User || (OWN.contains(&id) && filter)
+    }
+
+    /// What the job asks for.
+    pub(super) fn ask(self, job: Job) -> Job {
+        let bridge = (self == Self::Bridge).then(|| NETWORK.to_owned());
+        Job { net: true, bridge, ..job }
     }
 
     pub(super) fn word(self) -> &'static str {
@@ -58,16 +69,22 @@ impl Path {
                  container; engines: their default)"
             }
             Self::Bridge => {
-                "by a bridge of the host's (duplex: a tap and virtio-net for a VM, a veth pair for a \
-                 container)"
+                "by a bridge of this machine's, made for it without NAT (duplex: a tap and virtio-net for a VM; a veth \
+                 pair for a container, but in the testbed, whose kernel has no packet filter)"
             }
         }
     }
 
     /// Where the server is to listen.
     pub(super) fn listens_at(self, contender: &dyn Contender) -> &'static str {
-        let own = OWN.contains(&contender.described().id.as_str());
-        if own && self == Self::User { "127.0.0.1" } else { "0.0.0.0" }
+        let id = contender.described().id.as_str();
+        match self {
+            _ if id == "process" => "127.0.0.1",
+            Self::Bridge => BRIDGE,
+            Self::User if OWN.contains(&id) => "127.0.0.1",
+            // An engine's own bridge has an address that is known when an instance runs.
+            Self::User => "0.0.0.0",
+        }
     }
 
     /// What the workload finds the server by.
@@ -78,11 +95,13 @@ impl Path {
     /// Makes what it needs; gone when it is dropped.
     pub(super) fn prepare(self, workshop: &Workshop, place: Place) -> Result<Way, String> {
         let way = Way { workshop: workshop.clone(), path: self, place };
-        if place != Place::Host && self == Self::User {
-            ROUTE.iter().try_for_each(|arguments| tool("ip", arguments))?;
-        }
-        if place != Place::Host && self == Self::Bridge {
-            MODULES.iter().try_for_each(|module| tool("modprobe", &[module]))?;
+        match self {
+            Self::User if place == Place::Host => {}
+            Self::User => ROUTE.iter().try_for_each(|arguments| run("ip".as_ref(), arguments))?,
+            Self::Bridge => {
+                let create = ["network", "create", "--no-nat", "--ports", "1", "--subnet", SUBNET];
+                run(&workshop.duplex, &[&create[..], &[NETWORK]].concat())?;
+            }
         }
         Ok(way)
     }
@@ -97,24 +116,27 @@ pub(super) struct Way {
 
 impl Drop for Way {
     fn drop(&mut self) {
-        if self.place == Place::Host {
-            return;
-        }
-        match self.path {
+        let removed = match self.path {
+            Path::User if self.place == Place::Host => Ok(()),
             // Its peer and the route go with it.
-            Path::User => drop(tool("ip", &["link", "delete", "bench0"])),
-            Path::Bridge => {
-                let mut remove = Command::new(&self.workshop.duplex);
-                remove.args(["network", "rm", "duplex0"]).stdin(Stdio::null());
-                let _ = remove.output();
-            }
+            Path::User => run("ip".as_ref(), &["link", "delete", "bench0"]),
+            Path::Bridge => run(&self.workshop.duplex, &["network", "rm", NETWORK]),
+        };
+        if let Err(reason) = removed {
+            log::warn!("what was made for the network stays: {reason}");
         }
     }
 }
 
-fn tool(name: &str, arguments: &[&str]) -> Result<(), String> {
-    let program = installed_program(name).ok_or_else(|| format!("there is no {name}"))?;
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+/// Runs a program, which has to succeed.
+fn run(program: &std::path::Path, arguments: &[&str]) -> Result<(), String> {
+    let name = program.display();
+    let found = if program.is_absolute() {
+        program.to_owned()
+    } else {
+        installed_program(&name.to_string()).ok_or_else(|| format!("there is no {name}"))?
+    };
+    let output = Command::new(found).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{name}: {error}"))?;
     if output.status.success() {
         return Ok(());
