@@ -21,6 +21,9 @@ use crate::isolate::open_pidfd;
 /// How much of what a command says on standard error is kept, unless asked otherwise: the last of it.
 const TAIL: usize = 2000;
 
+/// How many characters of that a message has, of its begin and of its end.
+const QUOTED: usize = 200;
+
 /// How long to wait before looking whether to stop: a signal that comes just before the wait wakes nobody.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -96,9 +99,14 @@ struct Said<'a>(&'a str);
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.trim() {
-            "" => Ok(()),
-            said => write!(f, "; it said: {said}"),
+        let said: Vec<char> = self.0.trim().chars().collect();
+        let (begin, rest) = said.split_at(said.len().min(QUOTED));
+        let end = rest.get(rest.len().saturating_sub(QUOTED)..).unwrap_or_default();
+        let gap = if rest.len() > end.len() { " … " } else { "" };
+        let [begin, end] = [begin, end].map(|part| part.iter().collect::<String>());
+        match said.is_empty() {
+            true => Ok(()),
+            false => write!(f, "; it said: {begin}{gap}{end}"),
         }
     }
 }
@@ -392,6 +400,8 @@ mod tests {
         );
         let text = mishap.unwrap_err().to_string();
         assert!(text.contains("exit status: 3") && text.contains("why"), "{text}");
+        let long = Said(&"x".repeat(5000)).to_string();
+        assert!(long.len() < 500 && long.contains('…'), "{long}");
         let missing = observe(&mut Command::new("/nonesuch"), &Bounds::default(), &Stop::default());
         assert!(matches!(missing, Err(Mishap::NotStarted(_))));
     }

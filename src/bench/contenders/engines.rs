@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+
 use super::called::{Called, refuse};
 use super::program::{Program, missing};
 use super::{Found, describe};
@@ -18,9 +20,16 @@ pub(super) fn podman(workshop: &Workshop) -> Found {
     Called::new(described, program.files(), move |job, number| {
         let mut command = program.command();
         command.env("XDG_RUNTIME_DIR", workshop.directory("state")?);
-        // Without systemd there is nobody else to ask for a control group. Its own default for the number of
-        // processes is refused to whoever may not raise limits.
-        command.args(["--cgroup-manager", "cgroupfs", "run", "--rm", "--ulimit", "host"]);
+        // Without systemd there is nobody else to ask for a control group.
+        command.args(["--cgroup-manager", "cgroupfs", "run", "--rm"]);
+        // Its own defaults are refused to whoever may not raise limits.
+        for (name, resource) in
+            [("nofile", Resource::RLIMIT_NOFILE), ("nproc", Resource::RLIMIT_NPROC)]
+        {
+            if let Some((soft, hard)) = finite(resource) {
+                command.args(["--ulimit", &format!("{name}={soft}:{hard}")]);
+            }
+        }
         command.args(["--name", &workshop.name(number)]);
         docker_options(job, &mut command);
         command.arg("--rootfs").arg(&workshop.image).args(&job.argv);
@@ -90,6 +99,11 @@ pub(super) fn ctr(workshop: &Workshop) -> Found {
         let _ = cleaner.command().args(["container", "delete", &name]).output();
     })
     .found()
+}
+
+/// This process's own limits, where they are any.
+fn finite(resource: Resource) -> Option<(u64, u64)> {
+    getrlimit(resource).ok().filter(|(_, hard)| *hard != RLIM_INFINITY)
 }
 
 /// The options that docker and those who follow it have.

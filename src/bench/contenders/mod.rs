@@ -13,6 +13,7 @@ mod qemu;
 mod unshare;
 mod vmm;
 
+use self::program::missing;
 use super::contender::Contender;
 use super::results::{Contender as Described, Wall};
 use super::workshop::Workshop;
@@ -57,8 +58,20 @@ pub struct Wanted {
     pub peers: bool,
     /// Only those of these ids; none for all.
     pub only: Vec<String>,
-    /// VMs too.
-    pub vms: bool,
+    /// Whether VMs take part.
+    pub vms: Vms,
+}
+
+/// Whether VMs take part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Vms {
+    /// They do.
+    #[default]
+    Here,
+    /// They take part elsewhere.
+    Elsewhere,
+    /// They do not, for this reason.
+    Nowhere(String),
 }
 
 /// Who takes part, and who does not.
@@ -75,14 +88,20 @@ impl LineUp {
     /// Looks for all that are wanted.
     pub fn find(workshop: &Workshop, wanted: &Wanted) -> Self {
         let observer = direct::observer(workshop);
-        let mut found = Self { present: Vec::new(), missing: Vec::new(), observer };
+        let mut line_up = Self { present: Vec::new(), missing: Vec::new(), observer };
         for kind in KINDS.iter().filter(|kind| kind.is_wanted(wanted)) {
-            match (kind.find)(workshop) {
-                Ok(contender) => found.present.push(contender),
-                Err(described) => found.missing.push(described),
+            let found = match &wanted.vms {
+                Vms::Nowhere(reason) if kind.vm => {
+                    Err(missing(&describe(kind.id, kind.id, Wall::Vm), reason.clone()))
+                }
+                _ => (kind.find)(workshop),
+            };
+            match found {
+                Ok(contender) => line_up.present.push(contender),
+                Err(described) => line_up.missing.push(described),
             }
         }
-        found
+        line_up
     }
 
     /// All that were asked for, as a report lists them.
@@ -96,7 +115,7 @@ impl Kind {
     fn is_wanted(&self, wanted: &Wanted) -> bool {
         let named = wanted.only.iter().any(|id| id == self.id);
         let chosen = if wanted.only.is_empty() { self.own || wanted.peers } else { named };
-        chosen && (wanted.vms || !self.vm)
+        chosen && !(self.vm && wanted.vms == Vms::Elsewhere)
     }
 }
 

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::observe::OBSERVE;
 use super::progress::Progress;
 use crate::bench::claims;
-use crate::bench::contenders::Wanted;
+use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
 use crate::bench::hybrid;
 use crate::bench::measure::{Observed, Order, measure};
@@ -20,6 +20,7 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
+use crate::host;
 use crate::random::random_bytes;
 use crate::testbed;
 
@@ -60,7 +61,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let order = Order {
         workshop,
         disk: None,
-        wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: false },
+        wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
         cases: asked.cases.clone(),
         schedule,
         place: Place::Host,
@@ -80,9 +81,10 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for place in places(asked) {
+    for (place, vms) in places(asked) {
         if results.complete {
-            add(&mut results, place, observe(&order, place)?);
+            let observed = observe(&order, place, vms)?;
+            add(&mut results, place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
@@ -91,18 +93,19 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
 }
 
 /// Where to measure: VMs are with all others in one place.
-fn places(asked: &Asked) -> Vec<(Place, bool)> {
+fn places(asked: &Asked) -> Vec<(Place, Vms)> {
     if asked.count_instructions {
-        return vec![(Place::Counting, true)];
+        return vec![(Place::Counting, Vms::Here)];
     }
-    match asked.testbed.reason(false) {
-        Some(_) => vec![(Place::Host, false), (Place::Testbed, true)],
-        None => vec![(Place::Host, true)],
+    match (asked.testbed.reason(false), host::virtualization().lack()) {
+        (Some(_), _) => vec![(Place::Host, Vms::Elsewhere), (Place::Testbed, Vms::Here)],
+        (None, Some(lack)) => vec![(Place::Host, Vms::Nowhere(lack))],
+        (None, None) => vec![(Place::Host, Vms::Here)],
     }
 }
 
 /// Carries the order out at this place, with VMs or without.
-fn observe(order: &Order, (place, vms): (Place, bool)) -> Result<Observed, Box<dyn Error>> {
+fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Error>> {
     let wanted = Wanted { vms, ..order.wanted.clone() };
     let order = Order { wanted, ..order.clone() };
     if place != Place::Host {
@@ -135,7 +138,7 @@ fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
 }
 
 /// Adds what was found at a place.
-fn add(results: &mut Results, (place, _): (Place, bool), observed: Observed) {
+fn add(results: &mut Results, place: Place, observed: Observed) {
     results.complete &= observed.complete;
     results.tables.extend(observed.tables);
     if place != Place::Host {
