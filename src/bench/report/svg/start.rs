@@ -6,7 +6,7 @@ use crate::bench::report::words::{self, estimate, short};
 use crate::bench::results::{Case, Place, Results, Series, Table, Unit};
 
 /// Its own frame: what GitHub shows a README's pictures in is as wide.
-const FRAME: Frame = Frame { name: "start", width: 830.0, names: 150.0, figures: 150.0 };
+const FRAME: Frame = Frame { name: "start", width: 830.0, names: 160.0, figures: 150.0 };
 
 /// The empty border.
 const BORDER: f64 = 20.0;
