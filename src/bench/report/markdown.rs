@@ -81,7 +81,7 @@ fn measured(out: &mut String, table: &Table) {
         let heading = words::metric(metric);
         let (of, better) = (words::unit(unit), words::better(unit));
         out.push_str(&format!("### {}: {of}, {better}\n\n", escape(&heading)));
-        let times = table.baseline.as_ref().map(|baseline| format!("times {baseline}"));
+        let times = words::times_baseline(table);
         let mut columns = vec!["Contender", "n", "Median (95 % interval)"];
         columns.extend(times.as_deref());
         columns.extend(["p95", "p99", "Range", "Outliers"]);

@@ -169,7 +169,7 @@ impl Page {
             words::better(unit)
         );
         self.say(&of);
-        let ratio = if table.baseline.is_some() { "ratio" } else { "" };
+        let ratio = if words::times_baseline(table).is_some() { "ratio" } else { "" };
         self.dim(&format!(
             "  {:16} {:>9} {:>15} {ratio:>7} {:>5}\n",
             "", "median", "95 % interval", "n"

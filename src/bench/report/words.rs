@@ -104,7 +104,8 @@ pub(crate) fn figure(value: f64, unit: Unit) -> String {
 /// An estimate and where it lies: `6.71 ms (6.52 to 6.90)`.
 pub(crate) fn estimate(interval: &Interval, unit: Unit) -> String {
     let scale = Scale::of(interval.value, unit);
-    format!("{} ({})", scale.figure(interval.value), ends(interval, &scale))
+    let figure = scale.figure(interval.value);
+    if is_point(interval) { figure } else { format!("{figure} ({})", ends(interval, &scale)) }
 }
 
 /// The ends of an interval, in the unit of its estimate.
@@ -112,8 +113,16 @@ pub(crate) fn ends(interval: &Interval, scale: &Scale) -> String {
     format!("{} to {}", scale.number(interval.low), scale.number(interval.high))
 }
 
+/// Whether nothing is known of how far off an estimate may be, as of one round, or it is the same in all.
+fn is_point(interval: &Interval) -> bool {
+    interval.low == interval.high
+}
+
 /// `1.57 (1.49 to 1.66)`.
 pub(crate) fn ratio(interval: &Interval) -> String {
+    if is_point(interval) {
+        return digits(interval.value);
+    }
     format!("{} ({} to {})", digits(interval.value), digits(interval.low), digits(interval.high))
 }
 
@@ -132,7 +141,7 @@ pub(crate) fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Milliseconds => "time",
         Unit::MillionInstructions => "million instructions",
-        Unit::PerSecond => "operations a second",
+        Unit::PerSecond => "times a second",
         Unit::Bytes => "bytes",
         Unit::BytesPerSecond => "bytes a second",
         Unit::Count => "number",
@@ -238,6 +247,13 @@ pub(crate) fn off_by(off: Option<f64>) -> String {
 /// Whether a contender took part, or why not.
 pub(crate) fn took_part(contender: &Contender) -> String {
     contender.missing.as_ref().map_or("yes".to_owned(), |why| format!("no: {why}"))
+}
+
+/// The heading of ratios, where a table has any.
+pub(crate) fn times_baseline(table: &Table) -> Option<String> {
+    let has_some = table.series.iter().any(|series| series.ratio.is_some());
+    let baseline = table.baseline.as_ref().filter(|_| has_some)?;
+    Some(format!("times {baseline}"))
 }
 
 /// The figures of a series, as a table has them after its name: n, median, ratio where the table has one, p95, p99,

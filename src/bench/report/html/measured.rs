@@ -60,16 +60,10 @@ fn figures(page: &mut String, id: &str, table: &Table) {
         return;
     }
     page.push_str("<h3>Figures</h3>\n");
-    let times = table.baseline.as_ref().map(|baseline| format!("times {baseline}"));
+    let times = words::times_baseline(table);
     let mut columns = vec![("Contender", false), ("n", true), ("Median (95 % interval)", true)];
     columns.extend(times.as_ref().map(|times| (times.as_str(), true)));
-    columns.extend([
-        ("p95", true),
-        ("p99", true),
-        ("Least", true),
-        ("Most", true),
-        ("Outliers", true),
-    ]);
+    columns.extend([("p95", true), ("p99", true), ("Range", true), ("Outliers", true)]);
     let caption = format!("{}: figures with their 95 % intervals", table.title);
     let mut rows = Rows::begin(page, &format!("{id}-figures"), &caption, Narrow::Scroll, &columns);
     for (metric, unit, series) in words::metrics(table) {

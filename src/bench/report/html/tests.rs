@@ -87,3 +87,17 @@ fn an_empty_run_is_a_page_too() {
     assert!(page.contains("It was interrupted"), "{page}");
     assert!(!page.contains("id=\"claims\""));
 }
+
+#[test]
+fn every_row_has_a_cell_for_each_column() {
+    let page = page_of(&sample::results());
+    let tables = || page.split("<table").skip(1).map(|rest| rest.split("</table>").next().unwrap());
+    assert!(tables().count() > 10);
+    for table in tables() {
+        let columns = table.matches("scope=\"col\"").count();
+        for row in table.split("<tr").skip(2).filter(|row| !row.contains("rowgroup")) {
+            let cells = row.matches("<td").count() + row.matches("<th").count();
+            assert_eq!(cells, columns, "{row}");
+        }
+    }
+}

@@ -27,7 +27,7 @@ pub(crate) struct Frame {
 }
 
 /// For a desk.
-pub(crate) const WIDE: Frame = Frame { name: "wide", width: 1060.0, names: 150.0, figures: 190.0 };
+pub(crate) const WIDE: Frame = Frame { name: "wide", width: 1060.0, names: 160.0, figures: 190.0 };
 
 /// For a hand: 360 pixels, less the margins.
 pub(crate) const NARROW: Frame = Frame { name: "narrow", width: 328.0, names: 0.0, figures: 0.0 };
@@ -58,7 +58,7 @@ impl Frame {
 
     /// Letters of a name that fit.
     pub(crate) fn letters(&self) -> usize {
-        20
+        18
     }
 }
 
