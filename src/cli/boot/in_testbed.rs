@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use super::Args;
 use crate::cli::{interface, say, session, timing};
 use crate::testbed::{self, Machine};
+use crate::trace::file::write::TraceFile;
 use crate::workload::{Boot, OnReboot, Serial};
 
 /// Runs the same boot in the testbed; returns its exit status.
@@ -27,6 +28,9 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     let mut session = session(command(args, boot))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
+    // Held, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
+    let _locked = args.trace.as_deref().map(TraceFile::create).transpose()?;
+    session.writable.extend(args.trace.clone());
     for console in [&boot.serial, &boot.hvc] {
         if let Serial::Path(path) = console {
             session.writable.push(path.clone());
@@ -102,6 +106,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     for disk in &boot.disks {
         option("--disk", disk.to_argument());
+    }
+    if let Some(trace) = &args.trace {
+        option("--trace", trace.into());
     }
     if boot.on_reboot == OnReboot::Restart {
         option("--on-reboot", "restart".into());

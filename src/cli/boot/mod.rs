@@ -46,6 +46,7 @@ Examples:
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
+  duplex boot --trace boot.trace; duplex trace show boot.trace
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
 (unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
@@ -114,6 +115,10 @@ pub(super) struct Args {
     /// With --timing or --count-instructions: as JSON, a line each
     #[arg(long, requires = "measured")]
     json: bool,
+    /// Write down all that happens, every exit of the guest among it, for `duplex trace`: into FILE,
+    /// which is made, or begun anew if it is an earlier trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Whether to boot in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]

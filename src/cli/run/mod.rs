@@ -62,6 +62,7 @@ Examples:
   duplex run --net user -p 8080:80 ./rootfs httpd -f     this host's port 8080 leads to it
   sudo $(command -v duplex) run --container --net bridge -p 8080:80 --net-rate 10M ./rootfs httpd -f
   duplex run debian:12                          an image that `duplex image import` has made
+  duplex run --trace run.trace ./rootfs true    then `duplex trace show run.trace`
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it,
   duplex logs web                               what it has written, and
@@ -119,6 +120,10 @@ pub(super) struct Args {
     /// With --timing or --count-instructions: as JSON, a line each
     #[arg(long, requires = "measured")]
     json: bool,
+    /// Write down all that happens for `duplex trace`: of a VM every exit, of a container the steps to it;
+    /// into FILE, which is made, or begun anew if it is an earlier trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Whether to run in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
@@ -198,6 +203,11 @@ fn carry_out(order: Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error
         Order::Container(mut order) => container::run(&mut order, &recorder),
         Order::Vm(order) => here::run(&order, recorder),
     }
+}
+
+/// Where a trace goes, whatever directory this is carried out in.
+fn trace(args: &Args) -> io::Result<Option<PathBuf>> {
+    args.trace.as_deref().map(std::path::absolute).transpose()
 }
 
 /// What is to run, whatever the half. An image of the store stays as long as the lease.
