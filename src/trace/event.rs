@@ -160,7 +160,16 @@ impl Event {
             Event::Call(call) => {
                 let [a, b, c] = call.arguments;
                 let first = CALL | u64::from(call.number) << 32;
-                [first, call.at, a, b, c, call.process.into(), call.result.cast_unsigned(), call.took]
+                [
+                    first,
+                    call.at,
+                    a,
+                    b,
+                    c,
+                    call.process.into(),
+                    call.result.cast_unsigned(),
+                    call.took,
+                ]
             }
         }
     }

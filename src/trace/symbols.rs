@@ -1,4 +1,5 @@
-//! What a kernel's functions are called: from its System.map, or from the symbols of its ELF.
+//! What a kernel's functions are called: from its System.map, from the symbols of its ELF, or from the table
+//! that it has for itself.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +25,7 @@ pub enum Error {
     /// Neither form.
     #[error(
         "--symbols {}: it has no names of functions: give the System.map of the guest's kernel, or its \
-         vmlinux with symbols ('nm' lists them)", .0.display()
+         vmlinux, uncompressed", .0.display()
     )]
     NoNames(PathBuf),
 }
@@ -37,7 +38,7 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// Reads a System.map or an ELF.
+    /// Reads a System.map or an ELF, with symbols or with a kernel's own table of them.
     ///
     /// # Errors
     /// There is none, or it has no names.
@@ -68,7 +69,8 @@ impl Symbols {
 
     /// What is in a file of either form; nothing where it is of neither.
     pub fn parse(bytes: &[u8]) -> Symbols {
-        let mut functions = if bytes.starts_with(b"\x7FELF") { of_elf(bytes) } else { of_map(bytes) };
+        let mut functions =
+            if bytes.starts_with(b"\x7FELF") { of_elf(bytes) } else { of_map(bytes) };
         functions.sort();
         functions.dedup_by_key(|(address, _)| *address);
         Symbols { functions }
@@ -88,7 +90,7 @@ impl Symbols {
     }
 }
 
-fn name_of(bytes: &[u8]) -> String {
+pub(super) fn name_of(bytes: &[u8]) -> String {
     // For people's eyes, and it may come from anywhere.
     let text = String::from_utf8_lossy(bytes.get(..LONGEST_NAME).unwrap_or(bytes));
     text.chars().filter(|c| !c.is_control()).collect()
@@ -101,9 +103,11 @@ fn of_elf(bytes: &[u8]) -> Vec<(u64, String)> {
         matches!(symbol.kind(), SymbolKind::Text | SymbolKind::Label | SymbolKind::Unknown)
             && symbol.is_definition()
     });
-    code.filter_map(|symbol| Some((symbol.address(), name_of(symbol.name_bytes().ok()?))))
+    let named: Vec<(u64, String)> = code
+        .filter_map(|symbol| Some((symbol.address(), name_of(symbol.name_bytes().ok()?))))
         .filter(|(address, name)| *address > 0 && !name.is_empty())
-        .collect()
+        .collect();
+    if named.is_empty() { super::kallsyms::functions(bytes) } else { named }
 }
 
 /// Lines of an address, a letter and a name, as nm prints them.
@@ -151,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_file_without_names_is_refused() {
-        for bytes in [&b""[..], b"\x7FELF", b"\x7FELF\x02\x01\x01", b"hello\nworld\n", &[0xFF; 99]] {
+        for bytes in [&b""[..], b"\x7FELF", b"\x7FELF\x02\x01\x01", b"hello\nworld\n", &[0xFF; 99]]
+        {
             assert_eq!(Symbols::parse(bytes).count(), 0);
         }
         assert!(matches!(Symbols::read(Path::new("/dev/null")), Err(Error::NoNames(_))));

@@ -27,6 +27,8 @@ pub struct Tracer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     lanes: AtomicU32,
+    /// How often a second vCPUs are to be asked where they are.
+    samples: Option<u32>,
 }
 
 struct Shared {
@@ -50,11 +52,11 @@ struct Said {
 }
 
 impl Tracer {
-    /// Starts writing into `file`.
+    /// Starts writing into `file`. Where the guest is, is to be asked `samples` times a second.
     ///
     /// # Errors
     /// No file descriptor or thread left.
-    pub fn start(file: Arc<TraceFile>) -> io::Result<Tracer> {
+    pub fn start(file: Arc<TraceFile>, samples: Option<u32>) -> io::Result<Tracer> {
         let bell = Arc::new(EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)?);
         let state = Mutex::default();
         let shared = Arc::new(Shared { file, bell, ended: AtomicBool::new(false), state });
@@ -63,7 +65,13 @@ impl Tracer {
             .name("trace".into())
             .stack_size(STACK)
             .spawn(move || writing.write_until_ended())?;
-        Ok(Tracer { shared, thread: Mutex::new(Some(thread)), lanes: AtomicU32::new(0) })
+        let (thread, lanes) = (Mutex::new(Some(thread)), AtomicU32::new(0));
+        Ok(Tracer { shared, thread, lanes, samples })
+    }
+
+    /// How often a second vCPUs are to be asked where they are, if at all.
+    pub fn samples(&self) -> Option<u32> {
+        self.samples
     }
 
     /// A ring for events of `source`.

@@ -128,9 +128,9 @@ impl Bus {
 }
 
 fn named(name: &str, (start, size): (u64, u64), registers: &[RegisterNames]) -> devices::Device {
-    let registers = registers.iter().map(|(offset, read, write)| {
-        (*offset, ((*read).to_owned(), (*write).to_owned()))
-    });
+    let registers = registers
+        .iter()
+        .map(|(offset, read, write)| (*offset, ((*read).to_owned(), (*write).to_owned())));
     devices::Device { name: name.to_owned(), start, size, registers: registers.collect() }
 }
 

@@ -29,7 +29,12 @@ pub(super) struct ExitLog {
 
 impl ExitLog {
     /// A log for vCPU `id`. `None`: there is one already.
-    pub(super) fn new(tracer: &Arc<Tracer>, id: u8, fd: &mut VcpuFd, has_registers: bool) -> Option<Self> {
+    pub(super) fn new(
+        tracer: &Arc<Tracer>,
+        id: u8,
+        fd: &mut VcpuFd,
+        has_registers: bool,
+    ) -> Option<Self> {
         let lane = tracer.lane(Source::Vcpu(id.into())).writer()?;
         if has_registers {
             fd.set_sync_valid_reg(SyncReg::Register);

@@ -21,6 +21,7 @@ pub mod memory;
 pub mod output;
 pub mod reclaim;
 pub mod report;
+mod sampler;
 pub mod session;
 mod statistics;
 mod timer;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{Args, devices};
-use crate::cli::tracing::{Tracing, command_line};
+use crate::cli::tracing::{TraceOrder, Tracing, command_line};
 use crate::cli::{FAILED, say, timing};
 use crate::trace::boot::Recorder;
 use crate::trace::file::about::{About, Half};
@@ -30,7 +30,8 @@ pub(super) fn run(
     let recorder = Arc::new(recorder);
     // Before any thread is started: the signals stay blocked in all of them.
     let signals = Signals::take()?;
-    let tracing = args.trace.as_deref().map(|path| trace(path, args, boot, &recorder)).transpose()?;
+    let tracing = args.trace.order()?;
+    let tracing = tracing.map(|order| trace(&order, args, boot, &recorder)).transpose()?;
     let mut console = Console::open(&boot.serial, &boot.hvc)?;
     // Kept from one start to the next: programs on the host may connect at any moment.
     let vsock = devices::open_vsock(boot)?;
@@ -61,7 +62,7 @@ pub(super) fn run(
 
 /// Begins a trace.
 fn trace(
-    path: &Path,
+    order: &TraceOrder,
     args: &Args,
     boot: &Boot,
     recorder: &Recorder,
@@ -72,7 +73,7 @@ fn trace(
         cmdline: Some(boot.cmdline.as_os_str().to_string_lossy().into_owned()),
         ..About::default()
     };
-    let tracing = Tracing::begin(path, Half::Vm, args.timing_unit, recorder, about)?;
+    let tracing = Tracing::begin(order, Half::Vm, args.timing_unit, recorder, about)?;
     tracing.record(recorder)?;
     Ok(tracing)
 }

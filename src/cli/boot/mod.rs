@@ -25,6 +25,7 @@ mod in_testbed;
 use crate::cli::interface;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::Unit;
+use crate::cli::tracing::TraceArgs;
 
 /// Boot a guest kernel in a VM, with its serial console on this terminal
 ///
@@ -115,10 +116,6 @@ pub(super) struct Args {
     /// With --timing or --count-instructions: as JSON, a line each
     #[arg(long, requires = "measured")]
     json: bool,
-    /// Write down all that happens, every exit of the guest among it, for `duplex trace`: into FILE,
-    /// which is made, or begun anew if it is an earlier trace
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
     /// Whether to boot in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
@@ -130,6 +127,8 @@ pub(super) struct Args {
     /// What the clock counts: set inside the testbed
     #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
     timing_unit: Unit,
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 /// Why a guest could not be booted, with the file that it was about.

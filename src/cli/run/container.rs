@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::attend::{Conclusion, Lost, attend};
@@ -14,7 +13,7 @@ use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
-use crate::cli::tracing::Tracing;
+use crate::cli::tracing::{TraceOrder, Tracing};
 use crate::container::{Container, Plan, Times, USERS, Volume, Wanted};
 use crate::guest_images::Cache;
 use crate::image;
@@ -66,7 +65,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
     let timing = measured.then_some(Timing { unit, json: args.json });
     let cgroup_parent = args.limits.parent();
     let limits = args.limits.read()?;
-    let trace = super::trace(args)?;
+    let trace = args.trace.order()?;
     Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing, trace })
 }
 
@@ -145,7 +144,7 @@ pub(super) fn run(
     if order.timing.is_none() && order.trace.is_none() {
         return carry_out(order, Times { outside: recorder, inside: None });
     }
-    let tracing = order.trace.as_deref().map(|path| trace(path, order, recorder)).transpose()?;
+    let tracing = order.trace.as_ref().map(|to| trace(to, order, recorder)).transpose()?;
     let steps = order.plan.inside();
     let stamps = SharedStamps::new(steps.len())?;
     let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
@@ -162,13 +161,13 @@ pub(super) fn run(
 
 /// Begins a trace.
 fn trace(
-    path: &Path,
+    to: &TraceOrder,
     order: &ContainerOrder,
     recorder: &Recorder,
 ) -> Result<Tracing, Box<dyn Error>> {
     let unit = order.timing.map_or(Unit::Milliseconds, |timing| timing.unit);
     let about = About { command: order.subject.command_line(), ..About::default() };
-    Tracing::begin(path, file::about::Half::Container, unit, recorder, about)
+    Tracing::begin(to, file::about::Half::Container, unit, recorder, about)
 }
 
 fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::attend::{Conclusion, Lost, attend};
 use super::order::VmOrder;
 use super::vmm::{Fate, Vmm};
 use super::{limits, network};
-use crate::cli::tracing::Tracing;
+use crate::cli::tracing::{TraceOrder, Tracing};
 use crate::cli::{FAILED, timing};
 use crate::instances::Instance;
 use crate::isolate::cgroups::Group;
@@ -41,7 +40,7 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     }
     let group =
         limits::group_of_vm(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
-    let tracing = order.trace.as_deref().map(|path| trace(path, order, &recorder)).transpose()?;
+    let tracing = order.trace.as_ref().map(|to| trace(to, order, &recorder)).transpose()?;
     let traced = tracing.as_ref();
     let vmm = Vmm::start(order, &nets, &instance, &group, (&recorder, traced), &front, theirs)?;
     let ended = vmm.as_fd();
@@ -70,13 +69,13 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
 }
 
 /// Begins a trace.
-fn trace(path: &Path, order: &VmOrder, recorder: &Recorder) -> Result<Tracing, Box<dyn Error>> {
+fn trace(to: &TraceOrder, order: &VmOrder, recorder: &Recorder) -> Result<Tracing, Box<dyn Error>> {
     let about = About {
         command: order.subject.command_line(),
         kernel: Some(order.kernel.to_string_lossy().into_owned()),
         ..About::default()
     };
-    Tracing::begin(path, Half::Vm, order.unit, recorder, about)
+    Tracing::begin(to, Half::Vm, order.unit, recorder, about)
 }
 
 fn starved(killed: u64) -> String {

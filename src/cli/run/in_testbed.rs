@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use super::order::{Order, VmOrder};
 use crate::cli::timing::{self, Unit};
+use crate::cli::tracing::TraceOrder;
 use crate::cli::{say, session};
 use crate::instances::{Ended, Instance};
 use crate::testbed::{self, Machine, Session};
-use crate::trace::file::write::TraceFile;
 use crate::vm::devices::virtio::block::backing::Backing;
 
 /// Where instances are in the testbed: a directory that its commands share.
@@ -42,8 +42,8 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     session.reads_input = subject.input;
     session.inputs.push(path);
     // Open, and so locked, as long as they are in use: locks do not reach from the testbed to this host.
-    let _trace = order.trace().map(TraceFile::create).transpose()?;
-    session.writable.extend(order.trace().map(ToOwned::to_owned));
+    let _trace = order.trace().map(TraceOrder::hold).transpose()?;
+    session.writable.extend(order.trace().map(|trace| trace.path.clone()));
     let mut _locked = None;
     let json = match order {
         Order::Vm(order) => {

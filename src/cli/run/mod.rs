@@ -32,6 +32,7 @@ use self::order::{Order, Subject};
 use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
+use super::tracing::TraceArgs;
 use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
 use crate::instances::{About, Half, now, random_name};
@@ -120,10 +121,6 @@ pub(super) struct Args {
     /// With --timing or --count-instructions: as JSON, a line each
     #[arg(long, requires = "measured")]
     json: bool,
-    /// Write down all that happens for `duplex trace`: of a VM every exit, of a container the steps to it;
-    /// into FILE, which is made, or begun anew if it is an earlier trace
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
     /// Whether to run in the testbed, an emulated machine with hardware virtualization: auto does
     /// where this host has none
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
@@ -143,6 +140,8 @@ pub(super) struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     security: SecurityArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
     image: OsString,
@@ -203,11 +202,6 @@ fn carry_out(order: Order, recorder: Recorder) -> Result<ExitCode, Box<dyn Error
         Order::Container(mut order) => container::run(&mut order, &recorder),
         Order::Vm(order) => here::run(&order, recorder),
     }
-}
-
-/// Where a trace goes, whatever directory this is carried out in.
-fn trace(args: &Args) -> io::Result<Option<PathBuf>> {
-    args.trace.as_deref().map(std::path::absolute).transpose()
 }
 
 /// What is to run, whatever the half. An image of the store stays as long as the lease.

@@ -1,14 +1,14 @@
 //! What is to run, with everything decided: by the time there is one, nothing about it depends on this
 //! host's environment any more, so that another process can carry it out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::security::Confinement;
 use super::volumes::Volume;
 use crate::cli::timing::{Timing, Unit};
-use crate::cli::tracing::command_line;
+use crate::cli::tracing::{TraceOrder, command_line};
 use crate::container;
 use crate::image::Init;
 use crate::init::Start;
@@ -42,10 +42,10 @@ impl Order {
     }
 
     /// Where to write down what happens.
-    pub(super) fn trace(&self) -> Option<&Path> {
+    pub(super) fn trace(&self) -> Option<&TraceOrder> {
         match self {
-            Order::Vm(order) => order.trace.as_deref(),
-            Order::Container(order) => order.trace.as_deref(),
+            Order::Vm(order) => order.trace.as_ref(),
+            Order::Container(order) => order.trace.as_ref(),
         }
     }
 
@@ -108,7 +108,7 @@ pub(super) struct ContainerOrder {
     /// How to say where the time went, if at all.
     pub(super) timing: Option<Timing>,
     /// Where to write down what happens.
-    pub(super) trace: Option<PathBuf>,
+    pub(super) trace: Option<TraceOrder>,
 }
 
 /// A guest and the command in it.
@@ -147,5 +147,5 @@ pub(super) struct VmOrder {
     /// As JSON.
     pub(super) json: bool,
     /// Where to write down what happens.
-    pub(super) trace: Option<PathBuf>,
+    pub(super) trace: Option<TraceOrder>,
 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::tables;
 use crate::cli::say;
 use crate::trace::cost::CostJson;
-use crate::trace::file::read::Block;
 use crate::trace::summary::{Register, Summary};
 
 /// Say where the time went: by phase, vCPU, device and function of the guest; and what would save some
@@ -19,6 +18,7 @@ use crate::trace::summary::{Register, Summary};
 Examples:
   duplex trace show boot.trace
   duplex trace show boot.trace --symbols ~/linux/vmlinux
+  duplex trace show --live boot.trace       from another terminal, while the guest runs
   duplex trace show boot.trace --json | jq '.exits'
 
 Without --symbols, System.map and a vmlinux with symbols are looked for beside the guest's kernel.")]
@@ -32,19 +32,20 @@ pub(super) struct Args {
     /// How many lines each table has at most
     #[arg(long, value_name = "N", default_value = "10")]
     top: usize,
+    /// Show what happens while the trace is made, on the whole terminal: rates, vCPUs, devices and the
+    /// last exits. 'q' quits
+    #[arg(long, conflicts_with = "json")]
+    live: bool,
     /// As JSON, times in nanoseconds
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
-    let mut reader = super::open(&args.file)?;
-    let kernel = match reader.next().map_err(|error| super::named(&args.file, &error))? {
-        Some(Block::About(about)) => about.kernel,
-        _ => None,
-    };
-    reader.rewind().map_err(|error| super::named(&args.file, &error))?;
-    let symbols = super::symbols(args.symbols.as_ref(), kernel.as_deref())?;
+    let (mut reader, symbols) = super::open_with_symbols(&args.file, args.symbols.as_ref())?;
+    if args.live {
+        return super::follow::run(&args.file, reader, symbols);
+    }
     let summary = Summary::of(&mut reader, symbols);
     let summary = summary.map_err(|error| super::named(&args.file, &error))?;
     for warning in warnings(&summary, reader.is_cut_off()) {
@@ -84,9 +85,7 @@ fn warnings(summary: &Summary, cut_off: bool) -> Vec<String> {
 }
 
 fn as_json(summary: &Summary) -> Value {
-    let register = |register: &Register| {
-        json!({ "device": register.device, "register": register.register, "access": register.access })
-    };
+    let register = |register: &Register| json!({ "device": register.device, "register": register.register, "access": register.access });
     let with = |mut head: Value, cost| {
         let cost = serde_json::to_value(CostJson::from(cost));
         if let (Some(head), Ok(Value::Object(cost))) = (head.as_object_mut(), cost) {
@@ -114,15 +113,28 @@ fn as_json(summary: &Summary) -> Value {
             with(head, &vcpu.cost)
         })
         .collect();
-    let exits: Vec<Value> =
-        summary.reasons.iter().map(|(reason, cost)| with(json!({ "reason": reason }), cost)).collect();
-    let registers: Vec<Value> =
-        summary.registers.costliest().into_iter().map(|(r, cost)| with(register(r), cost)).collect();
+    let exits: Vec<Value> = summary
+        .reasons
+        .iter()
+        .map(|(reason, cost)| with(json!({ "reason": reason }), cost))
+        .collect();
+    let registers: Vec<Value> = summary
+        .registers
+        .costliest()
+        .into_iter()
+        .map(|(r, cost)| with(register(r), cost))
+        .collect();
     let functions: Vec<Value> = summary
         .functions
         .costliest()
         .into_iter()
         .map(|(function, cost)| with(json!({ "function": function }), cost))
+        .collect();
+    let samples: Vec<Value> = summary
+        .samples
+        .costliest()
+        .into_iter()
+        .map(|(function, cost)| json!({ "function": function, "count": cost.count }))
         .collect();
     let sites: Vec<Value> = summary
         .sites
@@ -173,6 +185,7 @@ fn as_json(summary: &Summary) -> Value {
         "exits": exits,
         "registers": registers,
         "functions": functions,
+        "samples": samples,
         "sites": sites,
         "queues": queues,
         "interrupts": summary.interrupts,

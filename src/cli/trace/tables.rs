@@ -10,7 +10,9 @@ use crate::trace::file::about::{Half, Unit};
 use crate::trace::summary::{Summary, Vcpu, duration, grouped, percent};
 
 /// The widest name that is shown whole.
-const WIDEST: usize = 34;
+const WIDEST: usize = 32;
+/// Fewer say nothing.
+const FEWEST_SAMPLES: u64 = 20;
 /// From nothing to the most.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -24,6 +26,7 @@ pub(super) fn all(summary: &Summary, top: usize) -> String {
         reasons(summary),
         registers(summary, top),
         functions(summary, top),
+        samples(summary, top),
         sites(summary, top),
         queues(summary, top),
         kvm(summary),
@@ -54,8 +57,11 @@ fn phases(summary: &Summary) -> Option<String> {
     let mut rows = table(&["PHASE", "AT", "TOOK", "EXITS", "IN THE VMM"]);
     for phase in &summary.phases {
         let cost = &phase.cost;
-        let [exits, vmm] =
-            if cost.count == 0 { ["".into(), "".into()] } else { [grouped(cost.count), duration(cost.vmm)] };
+        let [exits, vmm] = if cost.count == 0 {
+            ["".into(), "".into()]
+        } else {
+            [grouped(cost.count), duration(cost.vmm)]
+        };
         rows.add_row([
             shortened(&phase.reached.text),
             duration(phase.reached.at),
@@ -71,8 +77,9 @@ fn steps(summary: &Summary) -> Option<String> {
     let mut rows = table(&["STEP OF PID 1", "AT", "TOOK"]);
     let mut before = None;
     for step in &summary.steps {
-        let took = before.map_or_else(String::new, |before| duration(step.at.saturating_sub(before)));
-        let text: String = step.step.chars().take(WIDEST + 14).collect();
+        let took =
+            before.map_or_else(String::new, |before| duration(step.at.saturating_sub(before)));
+        let text: String = step.step.chars().take(WIDEST + 20).collect();
         rows.add_row([text, duration(step.at), took]);
         before = Some(step.at);
     }
@@ -102,56 +109,59 @@ fn vcpus(summary: &Summary) -> Option<String> {
 
 fn reasons(summary: &Summary) -> Option<String> {
     let mut rows =
-        table(&["EXITS TO USER SPACE", "COUNT", "IN THE VMM", "P50", "P99", "LONGEST", "1µs … 16ms"]);
+        table(&["EXITS TO USER SPACE", "COUNT", "IN THE VMM", "P50", "P99", "1 µs … 16 ms"]);
     let mut reasons: Vec<_> = summary.reasons.iter().collect();
     reasons.sort_by_key(|(_, cost)| std::cmp::Reverse(cost.vmm));
     for (reason, cost) in reasons {
-        rows.add_row(costs(shortened(reason), cost, bars(&cost.spread.columns())));
+        let [count, vmm, p50, p99] = figures(cost);
+        rows.add_row([shortened(reason), count, vmm, p50, p99, bars(&cost.spread.columns())]);
     }
     (!summary.reasons.is_empty()).then(|| finished(rows, 1))
 }
 
-fn costs(name: String, cost: &Cost, last: String) -> [String; 7] {
-    [
-        name,
-        grouped(cost.count),
-        duration(cost.vmm),
-        duration(cost.spread.permille(500)),
-        duration(cost.spread.permille(990)),
-        duration(cost.spread.most()),
-        last,
-    ]
+/// How many, how long in all, and how that is spread.
+fn figures(cost: &Cost) -> [String; 4] {
+    let (p50, p99) = (cost.spread.permille(500), cost.spread.permille(990));
+    [grouped(cost.count), duration(cost.vmm), duration(p50), duration(p99)]
 }
 
 fn registers(summary: &Summary, top: usize) -> Option<String> {
-    let mut rows = table(&["DEVICE: REGISTER", "", "COUNT", "IN THE VMM", "P50", "P99", "LONGEST"]);
+    let mut rows = table(&["DEVICE: REGISTER", "", "COUNT", "IN THE VMM", "P50", "P99"]);
     let all = summary.registers.costliest();
     for (register, cost) in all.iter().take(top) {
         let access = format!("{:?}", register.access).to_lowercase();
-        let [name, count, vmm, p50, p99, longest, access] =
-            costs(shortened(&register.text()), cost, access);
-        rows.add_row([name, access, count, vmm, p50, p99, longest]);
+        let [count, vmm, p50, p99] = figures(cost);
+        rows.add_row([shortened(&register.text()), access, count, vmm, p50, p99]);
     }
     let text = finished(rows, 2) + &more(all.len(), top);
     (!all.is_empty()).then_some(text)
 }
 
 fn functions(summary: &Summary, top: usize) -> Option<String> {
-    let heading = if summary.symbols == 0 { "ADDRESS IN THE GUEST" } else { "FUNCTION OF THE GUEST" };
+    let heading =
+        if summary.symbols == 0 { "ADDRESS IN THE GUEST" } else { "FUNCTION OF THE GUEST" };
     let mut rows = table(&[heading, "EXITS", "GUEST BEFORE", "IN THE VMM", "P50", "P99"]);
     let all = summary.functions.costliest();
     for (function, cost) in all.iter().take(top) {
-        rows.add_row([
-            shortened(function),
-            grouped(cost.count),
-            duration(cost.guest),
-            duration(cost.vmm),
-            duration(cost.spread.permille(500)),
-            duration(cost.spread.permille(990)),
-        ]);
+        let [count, vmm, p50, p99] = figures(cost);
+        rows.add_row([shortened(function), count, duration(cost.guest), vmm, p50, p99]);
     }
     let text = finished(rows, 1) + &more(all.len(), top);
     (!all.is_empty()).then_some(text)
+}
+
+/// Where the guest was when it was kicked, which has nothing to do with what it did there.
+fn samples(summary: &Summary, top: usize) -> Option<String> {
+    let mut rows = table(&["SAMPLES OF THE GUEST'S TIME", "COUNT", "SHARE"]);
+    let mut all: Vec<_> = summary.samples.iter().collect();
+    all.sort_by(|(a, x), (b, y)| y.count.cmp(&x.count).then(a.cmp(b)));
+    let samples = all.iter().map(|(_, cost)| cost.count).sum();
+    for (function, cost) in all.iter().take(top) {
+        let share = percent(cost.count, samples);
+        rows.add_row([shortened(function), grouped(cost.count), share]);
+    }
+    let text = finished(rows, 1) + &more(all.len(), top);
+    (samples >= FEWEST_SAMPLES).then_some(text)
 }
 
 fn sites(summary: &Summary, top: usize) -> Option<String> {
@@ -176,8 +186,7 @@ fn sites(summary: &Summary, top: usize) -> Option<String> {
 }
 
 fn queues(summary: &Summary, top: usize) -> Option<String> {
-    let mut rows =
-        table(&["QUEUE", "REQUESTS", "KICKS", "IRQS", "READ", "WRITTEN", "P50", "P99", "LONGEST"]);
+    let mut rows = table(&["QUEUE", "REQUESTS", "KICKS", "IRQS", "READ", "WRITTEN", "P50", "P99"]);
     let mut used: Vec<_> =
         summary.queues.iter().filter(|(_, queue)| queue.kicks + queue.requests > 0).collect();
     used.sort_by_key(|(_, queue)| std::cmp::Reverse(queue.total));
@@ -191,7 +200,6 @@ fn queues(summary: &Summary, top: usize) -> Option<String> {
             size(queue.written),
             duration(queue.whole.permille(500)),
             duration(queue.whole.permille(990)),
-            duration(queue.whole.most()),
         ]);
     }
     let text = finished(rows, 1) + &more(used.len(), top);
@@ -210,7 +218,8 @@ fn kvm(summary: &Summary) -> Option<String> {
     let here = summary.exits();
     let inside = all.saturating_sub(here);
     let mut text = format!(
-        "KVM counted {} exits of the processor; {} came to user space, {} ({}) KVM dealt with itself:\n",
+        "KVM counted {} exits of the processor: {} came to user space, and with {}\n({}) KVM dealt \
+         itself, among them, as it counts:\n",
         grouped(all),
         grouped(here),
         grouped(inside),
@@ -260,7 +269,9 @@ fn bars(columns: &[u64; COLUMNS]) -> String {
     let most = columns.iter().copied().max().unwrap_or(0).max(1);
     let bar = |count: &u64| match u128::from(*count) * 7 / u128::from(most) {
         _ if *count == 0 => ' ',
-        height => usize::try_from(height).ok().and_then(|height| BARS.get(height)).copied().unwrap_or(' '),
+        height => {
+            usize::try_from(height).ok().and_then(|height| BARS.get(height)).copied().unwrap_or(' ')
+        }
     };
     columns.iter().map(bar).collect()
 }

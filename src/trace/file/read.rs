@@ -33,7 +33,9 @@ pub enum Error {
     )]
     NotATrace,
     /// A later version of duplex made it.
-    #[error("it has version {0}, and this duplex knows {VERSION}: read it with the one that made it")]
+    #[error(
+        "it has version {0}, and this duplex knows {VERSION}: read it with the one that made it"
+    )]
     Version(u32),
     /// A block that no duplex writes.
     #[error("it is damaged: at byte {at}, {what}")]
@@ -159,6 +161,11 @@ impl<R: Read + Seek> Reader<R> {
         Ok(())
     }
 
+    /// How many bytes were read.
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     /// Whether the last block is not whole, or nothing says that the trace has ended: whoever made it was
     /// killed, or makes it still. Known at the end.
     pub fn is_cut_off(&self) -> bool {
@@ -190,7 +197,8 @@ impl<R: Read + Seek> Reader<R> {
         let size = usize::try_from(length).unwrap_or(usize::MAX);
         let at = self.at;
         if size > MOST_BYTES {
-            let what = format!("a block of {length} bytes: there is none of more than {MOST_BYTES}");
+            let what =
+                format!("a block of {length} bytes: there is none of more than {MOST_BYTES}");
             return Err(Error::Damaged { at, what });
         }
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -256,8 +264,10 @@ impl<R: Read + Seek> Reader<R> {
 }
 
 fn json<T: DeserializeOwned>(bytes: &[u8], at: u64) -> Result<T, Error> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Error::Damaged { at, what: format!("a block is not what it says: {error}") })
+    serde_json::from_slice(bytes).map_err(|error| Error::Damaged {
+        at,
+        what: format!("a block is not what it says: {error}"),
+    })
 }
 
 fn events<'a>(

@@ -60,12 +60,13 @@ impl TraceFile {
         if !metadata.is_file() || metadata.len() > 0 && !is_trace(&file) {
             return Err(Error::Other(path.to_owned()));
         }
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
-            |(_, error)| match error {
-                Errno::EWOULDBLOCK => Error::InUse(path.to_owned()),
-                other => failed(other.into()),
-            },
-        )?;
+        let file =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(
+                |(_, error)| match error {
+                    Errno::EWOULDBLOCK => Error::InUse(path.to_owned()),
+                    other => failed(other.into()),
+                },
+            )?;
         let begun = TraceFile(file);
         begun.begin().map_err(failed)?;
         Ok(begun)

@@ -23,7 +23,7 @@ use super::file::about::{About, DoneStep, ReachedPhase, Source};
 use super::file::read::{Block, Error, Events, Reader};
 use super::symbols::Symbols;
 
-use names::Names;
+pub(super) use names::Names;
 pub use queues::Queue;
 pub use suggest::{Suggestion, duration, grouped, percent};
 
@@ -141,6 +141,8 @@ pub struct Summary {
     pub registers: Places<Register>,
     /// By function of the guest, or by address where its name is not known.
     pub functions: Places<String>,
+    /// Where vCPUs were when they were kicked out of the guest: samples of its time.
+    pub samples: Places<String>,
     /// By both.
     pub sites: Places<(Register, String)>,
     /// By what they are queues of.
@@ -292,6 +294,9 @@ impl Summary {
         let function = exit.rip.map(|rip| self.names.function(rip));
         if let Some(function) = &function {
             self.functions.add(function, guest, vmm);
+            if exit.reason == Reason::Interrupted {
+                self.samples.add(function, guest, vmm);
+            }
         }
         let Some(register) = self.names.register(exit) else { return };
         self.registers.add(&register, guest, vmm);
@@ -349,7 +354,8 @@ pub fn reason(exit: &Exit) -> String {
     }
     match exit.number {
         // KVM_EXIT_UNKNOWN: KVM_RUN returned EAGAIN.
-        0 => "vCPU started by another".to_owned(),
+        // KVM_EXIT_INTR: the same, as later kernels have it.
+        0 | 10 => "vCPU started by another".to_owned(),
         8 => "triple fault".to_owned(),
         9 => "entry refused by the processor".to_owned(),
         17 => "KVM internal error".to_owned(),

@@ -33,7 +33,9 @@ impl Names {
                 let which = alike.iter().position(|other| other.start == device.start);
                 let name = match which {
                     // Parts of one thing are on several ports, and need no numbers.
-                    Some(which) if !is_port && alike.len() > 1 => format!("{} {which}", device.name),
+                    Some(which) if !is_port && alike.len() > 1 => {
+                        format!("{} {which}", device.name)
+                    }
                     _ => device.name.clone(),
                 };
                 numbered.insert((is_port, device.start), name);

@@ -11,6 +11,8 @@ use crate::trace::event::Access;
 /// worth a suggestion.
 const LEAST_TIME: u64 = 10;
 const LEAST_EXITS: u64 = 50;
+/// Fewer exits than that are not worth it, whatever part they are.
+const MANY: u64 = 20;
 
 /// A suggestion.
 #[derive(Clone, Debug, Serialize)]
@@ -32,28 +34,28 @@ struct Kind {
 
 const KINDS: [Kind; 6] = [
     Kind {
-        what: "serial: transmit, one for each byte of output",
+        what: "for serial: transmit, one for each byte of output",
         remedy: "the word 'quiet' on the command line prints less; `--hvc stdio` has an exit for each \
                  buffer instead of each byte; `--serial off` has none",
         is: |register| register.text() == "serial: transmit",
     },
     Kind {
-        what: "serial: line status and the like, with which a driver asks before each byte",
+        what: "for serial: line status and the like, with which a driver asks before each byte",
         remedy: "they go with the output: 'quiet', `--hvc stdio` or `--serial off`",
         is: |register| register.device == "serial" && register.register != "transmit",
     },
     Kind {
-        what: "PCI configuration: the guest looks for a bus that is not there",
+        what: "for PCI configuration: the guest looks for a bus that is not there",
         remedy: "the word 'pci=off' on the command line saves it",
         is: |register| register.device == "PCI configuration",
     },
     Kind {
-        what: "keyboard controller: the guest looks for a keyboard that is not there",
+        what: "for keyboard controller: the guest looks for a keyboard that is not there",
         remedy: "the words 'i8042.noaux i8042.nokbd' on the command line save it",
         is: |register| register.device == "keyboard controller",
     },
     Kind {
-        what: "the real-time clock's",
+        what: "for the real-time clock's",
         remedy: "a guest reads it once to know the time; more often only where something in it asks: \
                  'no_timer_check' and a kernel without RTC_SYSTOHC save it",
         is: |register| register.device == "real-time clock",
@@ -80,13 +82,14 @@ pub(super) fn all(summary: &Summary) -> Vec<Suggestion> {
 fn of_kind(summary: &Summary, kind: &Kind) -> Option<Suggestion> {
     let (count, vmm) = added(summary, kind.is);
     let (time, exits) = (summary.guest_time(), summary.exits());
-    let worth = permille(vmm, time) >= LEAST_TIME || permille(count, exits) >= LEAST_EXITS;
+    let many = count >= MANY && permille(count, exits) >= LEAST_EXITS;
+    let worth = permille(vmm, time) >= LEAST_TIME || many;
     worth.then(|| Suggestion {
         exits: count,
         vmm_ns: vmm,
         text: format!(
-            "{} exits ({} of all) were {}: {} in the VMM, {} of the guest's time; {}",
-            grouped(count),
+            "{} ({} of all) {}: {} in the VMM, {} of the guest's time; {}",
+            if count == 1 { "1 exit".to_owned() } else { grouped(count) + " exits" },
             percent(count, exits),
             kind.what,
             duration(vmm),
@@ -122,9 +125,8 @@ fn of_preparation(summary: &Summary) -> Option<Suggestion> {
 
 /// A long exit for output: whoever reads it is slow.
 fn of_waiting(summary: &Summary) -> Option<Suggestion> {
-    let is_output = |register: &Register| {
-        register.device == "serial" && register.access == Access::Write
-    };
+    let is_output =
+        |register: &Register| register.device == "serial" && register.access == Access::Write;
     let costs = summary.registers.iter().filter(|(register, _)| is_output(register));
     let cost: &Cost = costs.map(|(_, cost)| cost).max_by_key(|cost| cost.spread.most())?;
     let longest = cost.spread.most();
@@ -141,8 +143,9 @@ fn of_waiting(summary: &Summary) -> Option<Suggestion> {
 
 /// Each interrupt of a virtio device costs two accesses to its registers.
 fn of_interrupts(summary: &Summary) -> Option<Suggestion> {
-    let (count, vmm) =
-        added(summary, |register| matches!(register.register.as_str(), "InterruptStatus" | "InterruptACK"));
+    let (count, vmm) = added(summary, |register| {
+        matches!(register.register.as_str(), "InterruptStatus" | "InterruptACK")
+    });
     let worth = permille(vmm, summary.guest_time()) >= LEAST_TIME
         || permille(count, summary.exits()) >= 4 * LEAST_EXITS;
     let requests: u64 = summary.queues.values().map(|queue| queue.requests).sum();

@@ -30,10 +30,7 @@ impl PortDevice for Pm1Event {
     }
 
     fn registers(&self) -> Vec<RegisterNames> {
-        vec![
-            (0, "PM1 status", "PM1 status"),
-            (ENABLE.into(), "PM1 enable", "PM1 enable"),
-        ]
+        vec![(0, "PM1 status", "PM1 status"), (ENABLE.into(), "PM1 enable", "PM1 enable")]
     }
 
     fn read(&mut self, offset: u16, data: &mut [u8]) {
