@@ -33,6 +33,8 @@ mod stop;
 mod testbed;
 mod testbed_mode;
 mod timing;
+mod trace;
+mod tracing;
 mod volume_server;
 mod wait;
 
@@ -56,6 +58,7 @@ Examples:
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
   duplex bench start                            what a VM and a container cost here
+  duplex boot --trace boot.trace; duplex trace show boot.trace     where its time went
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -91,6 +94,7 @@ enum Command {
     Bench(Box<bench::Args>),
     Doctor(doctor::Args),
     Network(network::Args),
+    Trace(trace::Args),
     Testbed(testbed::Args),
     /// What another process has decided
     #[command(hide = true)]
@@ -143,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::BenchObserve(args) => bench::observe(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
         Command::VolumeServer(args) => Ok(volume_server::run(&args)),

@@ -194,7 +194,8 @@ impl Threads {
         Threads { control, handles }
     }
 
-    fn kick(&self) {
+    /// Has all vCPUs leave the guest, to enter it again at once if nothing else is asked for.
+    pub(super) fn kick(&self) {
         for handle in &self.handles {
             // SAFETY: the thread was not joined yet, so its id is valid, even if it has ended.
             unsafe { libc::pthread_kill(handle.as_pthread_t(), kick_signal()) };

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use kvm_ioctls::{IoEventAddress, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, VmFd};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -35,6 +35,7 @@ use super::output::{GuestOutput, Output};
 use super::vcpu::{Shared, Vcpu};
 use super::{kvm, memory};
 use crate::trace::boot::{Phase, Recorder};
+use crate::trace::file::about::Source;
 use crate::workload::Cpus;
 
 /// Why the machine could not be built. Everything about the files was checked by the plan.
@@ -76,7 +77,7 @@ pub struct SerialLine {
 pub struct Machine {
     // Fields are dropped in this order: vCPUs before the VM, the VM before its memory.
     vcpus: Vec<Vcpu>,
-    _vm: VmFd,
+    vm: VmFd,
     shared: Arc<Shared>,
     virtio: Transports,
     lost_memory: LostMemory,
@@ -143,7 +144,7 @@ impl Machine {
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
         let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
-        Ok(Machine { vcpus, _vm: vm, shared, virtio, lost_memory, serial, loaded })
+        Ok(Machine { vcpus, vm, shared, virtio, lost_memory, serial, loaded })
     }
 
     /// Puts one more device on the bus, on ports that the layout leaves free.
@@ -161,6 +162,7 @@ impl Machine {
     pub fn start(&mut self) -> Result<Threads, Error> {
         let _blocked =
             KickBlocked::new().map_err(|errno| Error::Resources("signal masks", errno.into()))?;
+        self.trace();
         let mut handles = Vec::new();
         for vcpu in self.vcpus.drain(..) {
             let shared = self.shared.clone();
@@ -178,6 +180,19 @@ impl Machine {
             }
         }
         Ok(Threads::new(self.shared.control.clone(), handles))
+    }
+
+    /// Has what happens recorded, if anybody wants to know.
+    fn trace(&mut self) {
+        let Some(tracer) = self.shared.recorder.tracer() else { return };
+        tracer.devices(&self.shared.bus.map());
+        let has_registers = self.vm.check_extension(Cap::SyncRegs);
+        for vcpu in &mut self.vcpus {
+            vcpu.trace(tracer, has_registers);
+        }
+        for (slot, transport) in (0..).zip(&self.virtio.0) {
+            transport.trace(tracer, slot);
+        }
     }
 
     /// Stops the devices, once the vCPUs have stopped: what the host has in hand is waited for.
@@ -305,7 +320,11 @@ fn insert_serial(
 ) -> Result<SerialLine, Error> {
     let descriptors = |error| Error::Resources("file descriptors", error);
     let room = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(descriptors)?;
-    let interrupt = Line::connect(vm, layout::COM1_GSI)?;
+    let lane = recorder.tracer().and_then(|tracer| {
+        let device = "serial".to_owned();
+        tracer.lane(Source::Line { device, gsi: layout::COM1_GSI }).writer()
+    });
+    let interrupt = Line::connect(vm, layout::COM1_GSI)?.trace(lane);
     let announce = room.try_clone().map_err(descriptors)?;
     let port = SerialPort::new(interrupt, announce, output, recorder.clone());
     let port = Arc::new(Mutex::new(port));

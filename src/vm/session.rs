@@ -21,6 +21,7 @@ use super::halt::HaltWatch;
 use super::huge_pages::AfterBoot;
 use super::machine::{self, Machine, SerialLine};
 use super::output::Output;
+use super::sampler::Sampler;
 use super::watch::watch;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
@@ -114,7 +115,8 @@ pub(super) fn run_machine(
     recorder: &Recorder,
 ) -> Result<Outcome, machine::Error> {
     let threads = machine.start()?;
-    if let Err(error) = event_loop(&machine, &threads, attended) {
+    let samples = recorder.tracer().and_then(|tracer| tracer.samples());
+    if let Err(error) = event_loop(&machine, &threads, attended, samples) {
         machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
     }
     let exits = threads.stop();
@@ -164,6 +166,7 @@ fn event_loop(
     machine: &Machine,
     threads: &Threads,
     attended: Option<(&mut Console, &Signals)>,
+    samples: Option<u32>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let finished = Rc::new(Cell::new(false));
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
@@ -178,6 +181,9 @@ fn event_loop(
         manager.add_subscriber(Box::new(events));
     }
     manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
+    if let Some(rate) = samples {
+        manager.add_subscriber(Box::new(Sampler::new(threads, rate)?));
+    }
     manager.add_subscriber(Box::new(AfterBoot::new(machine.memory())?));
     while !finished.get() {
         match manager.run() {

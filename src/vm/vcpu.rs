@@ -19,10 +19,12 @@ use super::cpuid::Cpuid;
 use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
 use super::exit::{self, Exit};
+use super::exit_log::ExitLog;
 use super::kvm::Error;
 use super::report::{Cause, Report};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::{ExitCounts, Reason};
+use crate::trace::tracer::Tracer;
 
 mod ioctl {
     use kvm_bindings::{KVMIO, kvm_signal_mask};
@@ -62,6 +64,7 @@ impl Shared {
 pub struct Vcpu {
     id: u8,
     fd: VcpuFd,
+    log: Option<ExitLog>,
 }
 
 impl Vcpu {
@@ -71,7 +74,7 @@ impl Vcpu {
     /// KVM's.
     pub fn create(vm: &VmFd, id: u8) -> Result<Vcpu, Error> {
         let fd = vm.create_vcpu(id.into()).map_err(|error| Error::Call("create a vCPU", error))?;
-        Ok(Vcpu { id, fd })
+        Ok(Vcpu { id, fd, log: None })
     }
 
     /// Its number, and its APIC id.
@@ -84,7 +87,7 @@ impl Vcpu {
     /// # Errors
     /// KVM's, with what it could not do.
     pub fn configure(&self, cpuid: &Cpuid) -> Result<(), Error> {
-        let Vcpu { id, fd } = self;
+        let Vcpu { id, fd, .. } = self;
         fd.set_cpuid2(&cpuid.of_vcpu(*id)?).map_err(|error| Error::Call("set CPUID", error))?;
         let msrs = [
             (MSR_IA32_MISC_ENABLE, MISC_ENABLE_FAST_STRING),
@@ -117,6 +120,11 @@ impl Vcpu {
         self.fd.get_tsc_khz().ok().filter(|khz| *khz != 0)
     }
 
+    /// Has its exits written down. `has_registers`: KVM can leave the registers where they cost nothing.
+    pub fn trace(&mut self, tracer: &Arc<Tracer>, has_registers: bool) {
+        self.log = ExitLog::new(tracer, self.id, &mut self.fd, has_registers);
+    }
+
     /// Runs the guest on this thread until the machine ends; returns how often it left.
     pub fn run(mut self, shared: &Shared) -> ExitCounts {
         let mut counts = ExitCounts::default();
@@ -130,21 +138,35 @@ impl Vcpu {
             match shared.control.next() {
                 Request::Run => {}
                 Request::Pause => shared.control.park(self.snapshot()),
-                Request::Stop => return counts,
+                Request::Stop => break,
+            }
+            if let Some(log) = &self.log {
+                log.entering();
             }
             let (reason, end) = self.step(shared);
             counts.count(reason);
+            if let Some(log) = &self.log {
+                log.note(reason, &mut self.fd);
+            }
             if let Some(end) = end {
                 shared.end.declare(end);
-                return counts;
+                break;
             }
         }
+        if let Some(log) = &self.log {
+            log.end(&self.fd);
+        }
+        counts
     }
 
     /// Enters the guest once and deals with why it left.
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
-        match exit::enter(&mut self.fd) {
+        let exit = exit::enter(&mut self.fd);
+        if let Some(log) = &self.log {
+            log.left();
+        }
+        match exit {
             // No device lives in RAM: KVM found no page there to read or write.
             Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa, _) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
+use crate::cli::tracing::TraceOrder;
 use crate::cli::{interface, say, session, timing};
 use crate::testbed::{self, Machine};
 use crate::workload::{Boot, OnReboot, Serial};
@@ -24,9 +25,13 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
         return Err(out_of_reach(&vsock.path).into());
     }
     say(format_args!("booting in the testbed ({reason})"));
-    let mut session = session(command(args, boot))?;
+    let trace = args.trace.order()?;
+    let mut session = session(command(args, boot, trace.as_ref()))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
+    // Held, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
+    let _locked = trace.as_ref().map(TraceOrder::hold).transpose()?;
+    session.writable.extend(trace.map(|trace| trace.path));
     for console in [&boot.serial, &boot.hvc] {
         if let Serial::Path(path) = console {
             session.writable.push(path.clone());
@@ -82,7 +87,7 @@ fn check_is_no_device(disk: &Path) -> Result<(), String> {
 }
 
 /// The command inside the testbed: this one, with everything decided.
-fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
+fn command(args: &Args, boot: &Boot, trace: Option<&TraceOrder>) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![testbed::PROGRAM.into(), "boot".into()];
     let mut option = |name: &str, value: OsString| argv.extend([name.into(), value]);
     option("--testbed", "never".into());
@@ -117,6 +122,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if boot.balloon {
         argv.push("--balloon".into());
+    }
+    if let Some(trace) = trace {
+        argv.extend(trace.arguments());
     }
     if args.json {
         argv.push("--json".into());

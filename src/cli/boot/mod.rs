@@ -25,6 +25,7 @@ mod in_testbed;
 use crate::cli::interface;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::Unit;
+use crate::cli::tracing::TraceArgs;
 
 /// Boot a guest kernel in a VM, with its serial console on this terminal
 ///
@@ -46,6 +47,7 @@ Examples:
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
+  duplex boot --trace boot.trace; duplex trace show boot.trace
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
 (unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
@@ -125,6 +127,8 @@ pub(super) struct Args {
     /// What the clock counts: set inside the testbed
     #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
     timing_unit: Unit,
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 /// Why a guest could not be booted, with the file that it was about.

@@ -13,6 +13,7 @@ use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
+use crate::cli::tracing::{TraceOrder, Tracing};
 use crate::container::{Container, Plan, Times, USERS, Volume, Wanted};
 use crate::guest_images::Cache;
 use crate::image;
@@ -24,6 +25,7 @@ use crate::isolate::is_master_of_all_files;
 use crate::session::host::{End, Signals};
 use crate::session::protocol::Ending;
 use crate::trace::boot::{Phase, Recorder};
+use crate::trace::file::{self, about::About};
 use crate::trace::steps::SharedStamps;
 use crate::workload::{self, AddressedNet, NetBackend};
 
@@ -63,7 +65,8 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
     let timing = measured.then_some(Timing { unit, json: args.json });
     let cgroup_parent = args.limits.parent();
     let limits = args.limits.read()?;
-    Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing })
+    let trace = args.trace.order()?;
+    Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing, trace })
 }
 
 /// What would be done, in order and with reasons. Nothing is.
@@ -138,15 +141,33 @@ pub(super) fn run(
     recorder: &Recorder,
 ) -> Result<ExitCode, Box<dyn Error>> {
     order.plan.confine(order.confinement.provide()?);
-    let Some(timing) = order.timing else {
+    if order.timing.is_none() && order.trace.is_none() {
         return carry_out(order, Times { outside: recorder, inside: None });
-    };
+    }
+    let tracing = order.trace.as_ref().map(|to| trace(to, order, recorder)).transpose()?;
     let steps = order.plan.inside();
     let stamps = SharedStamps::new(steps.len())?;
     let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
     recorder.reached(Phase::Removed);
-    timing::print_steps(recorder, &steps, &stamps, timing)?;
+    if let Some(tracing) = tracing {
+        tracing.steps(recorder, &steps, &stamps);
+        tracing.conclude(recorder, true);
+    }
+    if let Some(timing) = order.timing {
+        timing::print_steps(recorder, &steps, &stamps, timing)?;
+    }
     Ok(status)
+}
+
+/// Begins a trace.
+fn trace(
+    to: &TraceOrder,
+    order: &ContainerOrder,
+    recorder: &Recorder,
+) -> Result<Tracing, Box<dyn Error>> {
+    let unit = order.timing.map_or(Unit::Milliseconds, |timing| timing.unit);
+    let about = About { command: order.subject.command_line(), ..About::default() };
+    Tracing::begin(to, file::about::Half::Container, unit, recorder, about)
 }
 
 fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {

@@ -32,6 +32,7 @@ use self::order::{Order, Subject};
 use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
+use super::tracing::TraceArgs;
 use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
 use crate::instances::{About, Half, now, random_name};
@@ -62,6 +63,7 @@ Examples:
   duplex run --net user -p 8080:80 ./rootfs httpd -f     this host's port 8080 leads to it
   sudo $(command -v duplex) run --container --net bridge -p 8080:80 --net-rate 10M ./rootfs httpd -f
   duplex run debian:12                          an image that `duplex image import` has made
+  duplex run --trace run.trace ./rootfs true    then `duplex trace show run.trace`
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it,
   duplex logs web                               what it has written, and
@@ -138,6 +140,8 @@ pub(super) struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     security: SecurityArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
     /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
     image: OsString,

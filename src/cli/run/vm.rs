@@ -72,6 +72,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
         json: args.json,
+        trace: args.trace.order()?,
     })
 }
 
