@@ -20,6 +20,7 @@ mod exec;
 mod image;
 mod inspect;
 mod interface;
+mod learn;
 mod logs;
 mod network;
 mod pause;
@@ -54,6 +55,7 @@ Examples:
   duplex run debian:12                          run it
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
+  duplex learn                                  lessons: see a VM work, exit by exit
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -86,6 +88,7 @@ enum Command {
     Wait(wait::Args),
     Rm(rm::Args),
     Image(image::Args),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Network(network::Args),
     Testbed(testbed::Args),
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => wait::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Testbed(args) => testbed::run(args),

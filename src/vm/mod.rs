@@ -8,7 +8,7 @@ pub mod control;
 pub mod cpuid;
 pub mod devices;
 pub mod end;
-mod exit;
+pub mod exit;
 mod halt;
 mod huge_pages;
 pub mod irq;

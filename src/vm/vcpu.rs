@@ -170,6 +170,8 @@ impl Vcpu {
                 shared.bus.mmio_write(gpa, data);
                 (Reason::MmioWrite, None)
             }
+            // Nobody has asked for either: there are interrupt controllers, and no debugger.
+            Exit::Halted | Exit::Debug(_) => (Reason::Other, None),
             Exit::Interrupted => {
                 forget_kick();
                 (Reason::Interrupted, None)
@@ -220,8 +222,16 @@ impl Vcpu {
         Snapshot { dead: halted || !self.is_started(), rip }
     }
 
+    /// KVM's side of it.
+    pub fn fd(&mut self) -> &mut VcpuFd {
+        &mut self.fd
+    }
+
     /// Opens the thread's signal mask to the kick signal for the time inside KVM_RUN.
-    fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
         #[repr(C, packed)]
         struct SignalMask {
             length: u32,
