@@ -13,8 +13,9 @@ next:   movzwl  (%esi), %edi
         cmp     $ready, %esi
         jne     next
 
-# The request lies in memory, below: three buffers in a chain, and its first
-# one offered in the ring. Ringing the bell is the only exit that it costs.
+# The request lies in memory, below: three buffers in a chain. Offering it is
+# a store to the ring's index; ringing the bell is the only exit that it costs.
+        movw    $1, avail + 2
         movl    $0, 0x50(%ebx)          # queue 0
 
 # duplex has read the rings and written the answer. Where to? See `table`.
@@ -40,7 +41,7 @@ table:  .quad   header;  .long 16;  .word 1, 1
         .quad   sector;  .long 512; .word 3, 2
         .quad   status;  .long 1;   .word 2, 0
 header: .long   0, 0; .quad 0           # read, from sector 0
-avail:  .word   0, 1, 0, 0, 0, 0        # one chain is offered: descriptor 0
+avail:  .word   0, 0, 0, 0, 0, 0        # flags, index, places: descriptor 0
         .balign 4
 used:   .skip   4 + 4 * 8
 status: .byte   0xff

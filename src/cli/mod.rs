@@ -14,6 +14,7 @@ use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
 
 mod boot;
+mod debugger;
 mod doctor;
 mod each;
 mod exec;

@@ -23,6 +23,7 @@ use crate::vm::bus::Bus;
 use crate::vm::cpuid::Cpuid;
 use crate::vm::devices::power::Pm1Control;
 use crate::vm::devices::serial::SerialPort;
+use crate::vm::devices::virtio::VirtioDevice;
 use crate::vm::devices::virtio::block::Block;
 use crate::vm::devices::virtio::block::backing::Backing;
 use crate::vm::devices::virtio::mmio::Transport;
@@ -174,16 +175,23 @@ fn devices(memory: &GuestMemoryMmap, output: &Output) -> Result<(Bus, Arc<Transp
     bus.insert(layout::COM1, SerialPort::new(Nobody, room, output.clone(), recorder));
     bus.insert(layout::PM1_CONTROL, Pm1Control::default());
 
-    let mut file = File::from(memfd_create(c"disk", MFdFlags::MFD_CLOEXEC).map_err(host)?);
-    file.write_all(SECTOR).and_then(|()| file.set_len(4096)).map_err(host)?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let backing = Backing::open(Path::new(&path), true).map_err(host)?;
-    let block = Block::new(&Disk::new(path), 0, backing).map_err(host)?;
-    let disk = Arc::new(Transport::new(Box::new(block), memory.clone()).map_err(host)?);
+    let disk = Arc::new(Transport::new(disk()?, memory.clone()).map_err(host)?);
     if let Some(slot) = layout::virtio_slots().next() {
         bus.insert_mapped(slot.gpa, disk.clone());
     }
     Ok((bus, disk))
+}
+
+/// The disk, with one sector of text, as duplex gives one to Linux.
+///
+/// # Errors
+/// The host has no file descriptor or thread left.
+pub fn disk() -> Result<Box<dyn VirtioDevice>, Error> {
+    let mut file = File::from(memfd_create(c"disk", MFdFlags::MFD_CLOEXEC).map_err(host)?);
+    file.write_all(SECTOR).and_then(|()| file.set_len(4096)).map_err(host)?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let backing = Backing::open(Path::new(&path), true).map_err(host)?;
+    Ok(Box::new(Block::new(&Disk::new(path), 0, backing).map_err(host)?))
 }
 
 /// What the guest has written, up to a bound.

@@ -7,6 +7,7 @@
 
 mod assembler;
 pub mod catalogue;
+pub mod containers;
 mod facts;
 pub mod guest;
 mod happened;

@@ -245,9 +245,10 @@ pub fn summary(record: &Record) -> String {
         Ending::TooManySteps => {
             format!("Stopped after {MOST_STEPS} instructions: a loop without end?")
         }
-        Ending::TimeUp => {
-            "Stopped when its time was up: it waits for an interrupt that does not come?".into()
+        Ending::TimeUp if record.steps.last().is_some_and(|step| step.slept) => {
+            "Stopped when its time was up: it waits for an interrupt that does not come".into()
         }
+        Ending::TimeUp => "Stopped when its time was up".into(),
     };
     let (steps, exits) =
         (count(record.steps.len(), "instruction"), count(record.exit_count(), "exit"));

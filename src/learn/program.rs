@@ -2,14 +2,17 @@
 //! from. It is embedded, or a file: assembly source, an object file of `as`, or bare machine code.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use thiserror::Error;
 
 use super::assembler;
+use super::guest::Start;
 use super::listing::Lines;
 use super::object;
+use crate::vm::boot::plan::{Piece, Plan};
 
 /// Where the code of each lesson starts, and the highest address that it may reach: behind it lie what a
 /// lesson uses as stack and the first page tables.
@@ -90,6 +93,27 @@ impl Program {
             Ok(code) => Program::new(path, code.into_bytes(), "", Vec::new()),
             Err(error) => Program::new(path, error.into_bytes(), "", Vec::new()),
         }
+    }
+
+    /// How a machine of `duplex boot` is to start it.
+    ///
+    /// # Errors
+    /// The host has no file descriptor left.
+    pub fn plan(&self, start: Start) -> io::Result<Plan> {
+        let mut kernel = File::from(memfd_create(c"lesson", MFdFlags::MFD_CLOEXEC)?);
+        kernel.write_all(&self.code)?;
+        let size = u64::try_from(self.code.len()).unwrap_or(0);
+        let failed = |error: &dyn std::fmt::Display| io::Error::other(error.to_string());
+        Ok(Plan {
+            kernel,
+            pieces: vec![Piece { gpa: START.into(), offset: 0, size }],
+            written: Vec::new(),
+            entry: start.entry(),
+            setup_header: None,
+            initrd: None,
+            cmdline: "lesson".parse().map_err(|error| failed(&error))?,
+            memory: "32M".parse().map_err(|error| failed(&error))?,
+        })
     }
 
     fn new(path: &Path, code: Vec<u8>, source: &str, lines: Lines) -> Result<Program, Error> {

@@ -23,7 +23,7 @@ use crate::vm::exit::{self, Exit};
 use crate::vm::report::Cause;
 
 /// The most instructions that are executed: more is a loop without end.
-pub const MOST_STEPS: usize = 10_000;
+pub const MOST_STEPS: usize = 5_000;
 /// How often a guest that is late is told so.
 const INSIST: Duration = Duration::from_millis(50);
 /// How long it takes at most until a processor that is halted for good is known to be.
@@ -165,7 +165,7 @@ impl Runner {
         let slept = self.setup.controllers && left.is_empty() && next == Next::Halt;
         let host_cpuid = (next == Next::Cpuid).then(|| host_cpuid(&before));
         self.memory = now;
-        if ending != Some(Ending::TimeUp) {
+        if ending != Some(Ending::TimeUp) || slept {
             let step = Step {
                 cpu,
                 gpa,

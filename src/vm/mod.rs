@@ -9,6 +9,7 @@ pub mod cpuid;
 pub mod devices;
 pub mod end;
 pub mod exit;
+pub mod gdb;
 mod halt;
 mod huge_pages;
 pub mod irq;

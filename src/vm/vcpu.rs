@@ -19,6 +19,7 @@ use super::cpuid::Cpuid;
 use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
 use super::exit::{self, Exit};
+use super::gdb::hooks::Hooks;
 use super::kvm::Error;
 use super::report::{Cause, Report};
 use crate::trace::boot::{Phase, Recorder};
@@ -50,6 +51,8 @@ pub struct Shared {
     pub end: Arc<EndSlot>,
     /// Boot phases.
     pub recorder: Arc<Recorder>,
+    /// A debugger's.
+    pub(super) hooks: Option<Arc<Hooks>>,
 }
 
 impl Shared {
@@ -127,13 +130,16 @@ impl Vcpu {
         }
         shared.recorder.reached(Phase::FirstRun);
         loop {
-            match shared.control.next() {
+            match shared.control.next(self.id) {
                 Request::Run => {}
-                Request::Pause => shared.control.park(self.snapshot()),
+                Request::Pause => shared.control.park(self.id, self.snapshot()),
                 Request::Stop => return counts,
             }
             let (reason, end) = self.step(shared);
             counts.count(reason);
+            if let Some(hooks) = &shared.hooks {
+                hooks.settle(self.id, &mut self.fd, &shared.memory, &shared.control);
+            }
             if let Some(end) = end {
                 shared.end.declare(end);
                 return counts;
@@ -144,7 +150,16 @@ impl Vcpu {
     /// Enters the guest once and deals with why it left.
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
+        let hooks = shared.hooks.as_deref();
         match exit::enter(&mut self.fd) {
+            Exit::MmioWrite(gpa, data)
+                if hooks.is_some_and(|hooks| hooks.store(&shared.memory, id, gpa, data)) =>
+            {
+                (Reason::MmioWrite, None)
+            }
+            Exit::PortOut(port, ..) if hooks.is_some_and(|hooks| hooks.port_out(id, port)) => {
+                (Reason::PortOut, None)
+            }
             // No device lives in RAM: KVM found no page there to read or write.
             Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa, _) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))
@@ -170,8 +185,14 @@ impl Vcpu {
                 shared.bus.mmio_write(gpa, data);
                 (Reason::MmioWrite, None)
             }
-            // Nobody has asked for either: there are interrupt controllers, and no debugger.
-            Exit::Halted | Exit::Debug(_) => (Reason::Other, None),
+            Exit::Debug(debug) => {
+                if let Some(hooks) = hooks {
+                    hooks.debug(id, &debug);
+                }
+                (Reason::Other, None)
+            }
+            // There are interrupt controllers: it stays in KVM.
+            Exit::Halted => (Reason::Other, None),
             Exit::Interrupted => {
                 forget_kick();
                 (Reason::Interrupted, None)

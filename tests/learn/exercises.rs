@@ -9,7 +9,9 @@ use crate::{changed, source, with_file};
 type Edits = &'static [(&'static str, &'static str)];
 
 /// A lesson, a solution, and attempts with a word of the hint that each gets.
-const CASES: [(&str, Edits, &[(Edits, &str)]); 12] = [
+type Case = (&'static str, Edits, &'static [(Edits, &'static str)]);
+
+const CASES: [Case; 12] = [
     (
         "halt",
         &[(
@@ -136,12 +138,13 @@ const CASES: [(&str, Edits, &[(Edits, &str)]); 12] = [
     (
         "virtqueue",
         &[
+            ("movw    $1, avail", "movw    $2, avail"),
             (".word   0x38; .long 4 ", ".word   0x38; .long 8 "),
             (
                 "header: .long",
                 ".quad second; .long 16; .word 1, 4\n.quad more; .long 512; .word 3, 5\n.quad status; .long 1; .word 2, 0\nsecond: .long 0, 0; .quad 1\nheader: .long",
             ),
-            ("avail:  .word   0, 1, 0, 0, 0, 0 ", "avail:  .word   0, 2, 0, 3, 0, 0, 0, 0, 0, 0 "),
+            ("avail:  .word   0, 0, 0, 0, 0, 0 ", "avail:  .word   0, 2, 0, 3, 0, 0, 0, 0, 0, 0 "),
             ("used:   .skip   4 + 4 * 8", "used:   .skip   4 + 8 * 8"),
             ("sector: .skip   512", "sector: .skip   512\nmore: .skip 512"),
         ],
@@ -151,7 +154,7 @@ const CASES: [(&str, Edits, &[(Edits, &str)]); 12] = [
         "triple-fault",
         &[(
             "        ud2\n",
-            "lea handler, %ecx\nmov %cx, 0x10000 + 6 * 8\nmovw $0x10, 0x10000 + 6 * 8 + 2\nmovw $0x8e00, 0x10000 + 6 * 8 + 4\nlidt idtr\nud2\njmp 1f\nhandler: addl $2, (%esp)\niret\nidtr: .word 7 * 8 - 1\n.long 0x10000\n1:\n",
+            "lea handler, %ecx\nmov %cx, 0x10000 + 6 * 8\nmovw $0x10, 0x10000 + 6 * 8 + 2\nmovw $0x8e00, 0x10000 + 6 * 8 + 4\nlidt idtr\nud2\nidtr: .word 7 * 8 - 1\n.long 0x10000\nhandler:\n",
         )],
         &[(&[], "triple fault still"), (&[("ud2\n", "nop\n")], "No exception 6")],
     ),

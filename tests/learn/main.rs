@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod containers;
 mod exercises;
 mod hostile;
 mod questions;

@@ -6,7 +6,9 @@ use crate::common::has_kvm;
 use crate::learn;
 
 /// A lesson, answers that are right, and answers that are wrong with a word of the hint.
-const CASES: [(&str, &[&str], &[(&str, &str)]); 12] = [
+type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const CASES: [Case; 12] = [
     (
         "halt",
         &["0", "none", "No exit at all."],

@@ -5,19 +5,33 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::testbed_mode::TestbedMode;
-use super::{report, say, session};
+use crate::cli::testbed_mode::TestbedMode;
+use crate::cli::{debugger, report, say};
 use crate::learn::catalogue::{self, LESSONS};
+use crate::learn::guest::{self, Start};
 use crate::learn::lesson::{Lesson, Verdict, plain};
 use crate::learn::program::Program;
 use crate::learn::steps::Record;
 use crate::learn::{narration, runner};
 use crate::testbed;
+use crate::trace::boot::Recorder;
+use crate::vm::console::Console;
+use crate::vm::end::End;
+use crate::vm::gdb::View;
+use crate::vm::gdb::listener::Address;
 use crate::vm::kvm;
+use crate::vm::machine::Machine;
+use crate::vm::session::{self, Signals};
+use crate::workload::Serial;
 
+mod container;
+
+/// What the lessons about containers are called together.
+const CONTAINER: &str = "container";
 /// How wide text runs.
 const WIDTH: usize = 98;
 /// A wrong answer, or an exercise that does not do what is asked.
@@ -37,12 +51,17 @@ Examples:
   duplex learn halt --source > my.s            then change my.s, and
   duplex learn halt --run my.s                 see what it does now
   duplex learn halt --check my.s               is the exercise solved?
+  duplex learn container                       the lessons about containers
+  duplex learn halt --gdb 1234                 step it with: gdb -ex 'target remote :1234'
 
 Exit status: 0, 1 for a wrong answer or an exercise that is not solved yet, 125 when duplex fails.")]
-pub(super) struct Args {
-    /// The lesson, by its name or number
+pub(in crate::cli) struct Args {
+    /// The lesson, by its name or number; or container, for those about containers
     #[arg(value_name = "LESSON")]
     name: Option<String>,
+    /// With container: the lesson about containers, by its name or number
+    #[arg(value_name = "PART", requires = "name")]
+    part: Option<String>,
     /// Print the guest's source
     #[arg(long, requires = "name", group = "what")]
     source: bool,
@@ -61,6 +80,10 @@ pub(super) struct Args {
     /// Check whether this guest solves the lesson's exercise
     #[arg(long, value_name = "FILE", requires = "name", group = "what")]
     check: Option<PathBuf>,
+    /// Have the guest stand still until GDB connects, instead of telling its story: at a port of this host's
+    /// loopback, or at a Unix socket with a / in its name
+    #[arg(long, value_name = "PORT|PATH", requires = "name", conflicts_with_all = ["source", "answer", "check"])]
+    gdb: Option<Address>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -70,11 +93,20 @@ pub(super) struct Args {
 }
 
 /// Runs it and returns the exit status.
-pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
+pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let Some(name) = &args.name else {
         list(args.json)?;
         return Ok(ExitCode::SUCCESS);
     };
+    if name == CONTAINER {
+        return container::run(args);
+    }
+    if args.part.is_some() {
+        return Err(format!(
+            "only 'duplex learn {CONTAINER}' has parts: leave the second name away"
+        )
+        .into());
+    }
     let (number, lesson) = catalogue::find(name)
         .ok_or_else(|| format!("there is no lesson {name:?}: 'duplex learn' lists them"))?;
     if args.source {
@@ -87,7 +119,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Some(file) => Program::open(file)?,
         None => Program::embedded(&lesson.embedded)?,
     };
+    if let (Some(address), None) = (&args.gdb, needs_testbed(args.testbed)) {
+        return debug(&program, lesson, address);
+    }
     if let Some(reason) = needs_testbed(args.testbed) {
+        if let Some(address) = &args.gdb {
+            debugger::check_testbed(address)?;
+        }
         return in_testbed(file, &reason);
     }
     let record = runner::run(&program, lesson.setup)?;
@@ -115,13 +153,46 @@ fn needs_testbed(mode: TestbedMode) -> Option<String> {
     }
 }
 
+/// Runs the guest under a debugger, on a machine as `duplex boot` makes them.
+fn debug(
+    program: &Program,
+    lesson: &Lesson,
+    address: &Address,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let signals = Signals::take()?;
+    let mut console = Console::open(&Serial::Stdio, &Serial::Off)?;
+    let recorder = Arc::new(Recorder::start_now());
+    let setup = lesson.setup;
+    let plan = program.plan(setup.start)?;
+    let (device, cpus) = (Path::new(kvm::DEVICE), setup.cpus.to_string().parse()?);
+    let disk = guest::disk()?;
+    let mut machine =
+        Machine::build(device, &plan, cpus, vec![disk], console.serial(), recorder.clone())?;
+    let view = match setup.start {
+        Start::Real => View::Real,
+        Start::Protected => View::Protected,
+        Start::Long => View::Long,
+    };
+    debugger::attach(&mut machine, address, None, view)?;
+    let outcome = session::run(machine, &mut console, &signals, &recorder)?;
+    session::finish(&console, &signals, &outcome.end);
+    drop(console);
+    match outcome.end {
+        End::Halted | End::PowerOff | End::Reset | End::Quit | End::TripleFault(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
+        End::Signal(number) => Ok(128_u8.saturating_add(u8::try_from(number).unwrap_or(0)).into()),
+        end => Err(end.to_string().into()),
+    }
+}
+
 /// The same command in the testbed.
 fn in_testbed(file: Option<&Path>, reason: &str) -> Result<ExitCode, Box<dyn Error>> {
     say(format_args!("running the lesson in the testbed ({reason})"));
     let mut command = vec![std::env::current_exe()?.into_os_string()];
     command.extend(std::env::args_os().skip(1));
     command.extend(["--testbed".into(), "never".into()]);
-    let mut session = session(command)?;
+    let mut session = crate::cli::session(command)?;
     session.inputs.extend(file.map(Path::to_owned));
     match testbed::run(&session) {
         Ok(outcome) => Ok(outcome.status.into()),
@@ -145,10 +216,11 @@ fn list(json: bool) -> Result<(), Box<dyn Error>> {
         writeln!(out)?;
         return Ok(());
     }
-    let mut table = super::table(&["", "LESSON", "WHAT IT SHOWS"]);
+    let mut table = crate::cli::table(&["", "LESSON", "WHAT IT SHOWS"]);
     for (number, lesson) in (1..).zip(&LESSONS) {
         table.add_row([number.to_string(), lesson.name.into(), lesson.summary.into()]);
     }
+    table.add_row(["", CONTAINER, "six lessons about containers"]);
     for line in table.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
