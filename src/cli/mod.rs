@@ -15,12 +15,14 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod bench;
 mod boot;
+mod debugger;
 mod doctor;
 mod each;
 mod exec;
 mod image;
 mod inspect;
 mod interface;
+mod learn;
 mod logs;
 mod network;
 mod pause;
@@ -59,6 +61,7 @@ Examples:
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
   duplex bench start                            what a VM and a container cost here
   duplex boot --trace boot.trace; duplex trace show boot.trace     where its time went
+  duplex learn                                  lessons: see a VM work, exit by exit
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -92,6 +95,7 @@ enum Command {
     Rm(rm::Args),
     Image(image::Args),
     Bench(Box<bench::Args>),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Network(network::Args),
     Trace(trace::Args),
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchObserve(args) => bench::observe(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Trace(args) => trace::run(&args),

@@ -80,6 +80,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
+        (args.until.is_some(), "--until: it stops a container on its way: add --container"),
         (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
