@@ -81,6 +81,10 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
         (
+            args.trace_syscalls,
+            "--trace-syscalls: a VM's are dealt with by its own kernel: add --container",
+        ),
+        (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
         ),
