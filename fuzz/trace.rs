@@ -13,7 +13,7 @@ const MAP: &[u8] =
     b"0000000000001000 T first\n0000000000002000 t second\nffffffff81000000 T text\n";
 
 /// Reads them; returns whether they are a trace.
-pub fn read(bytes: &[u8]) -> bool {
+pub(crate) fn read(bytes: &[u8]) -> bool {
     let Ok(mut reader) = Reader::new(Cursor::new(bytes)) else {
         // What is no trace may be a kernel with symbols.
         let symbols = Symbols::parse(bytes);
@@ -22,7 +22,7 @@ pub fn read(bytes: &[u8]) -> bool {
     };
     let symbols = Symbols::parse(MAP);
     let mut live = Live::new(Some(symbols.clone()));
-    while let Ok(Some(block)) = reader.next() {
+    while let Ok(Some(block)) = reader.next_block() {
         live.take(&block);
     }
     live.next_moment();

@@ -6,12 +6,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::say;
 use super::timing::Unit;
+use crate::isolate::calls::Follower;
 use crate::trace::boot::Recorder;
-use crate::trace::file::about::{self, About, Conclusion, DoneStep, Half};
+use crate::trace::file::about::{self, About, Conclusion, DoneStep, Half, Source};
 use crate::trace::file::write::{self, TraceFile};
 use crate::trace::steps::SharedStamps;
 use crate::trace::tracer::Tracer;
@@ -37,6 +39,8 @@ pub(super) struct TraceOrder {
     pub(super) path: PathBuf,
     /// How often a second vCPUs are asked where they are.
     pub(super) samples: Option<u32>,
+    /// Whether a container's system calls are written down.
+    pub(super) calls: bool,
 }
 
 impl TraceArgs {
@@ -46,9 +50,17 @@ impl TraceArgs {
     /// There is no working directory.
     pub(super) fn order(&self) -> io::Result<Option<TraceOrder>> {
         let order = |path: &PathBuf| {
-            Ok(TraceOrder { path: std::path::absolute(path)?, samples: self.trace_samples })
+            let (samples, calls) = (self.trace_samples, false);
+            Ok(TraceOrder { path: std::path::absolute(path)?, samples, calls })
         };
         self.trace.as_ref().map(order).transpose()
+    }
+}
+
+impl TraceArgs {
+    /// Whether samples of a guest were asked for.
+    pub(super) fn wants_samples(&self) -> bool {
+        self.trace_samples.is_some()
     }
 }
 
@@ -100,6 +112,25 @@ impl Tracing {
         let tracer = Tracer::start(self.file.clone(), self.order.samples)?;
         recorder.trace_to(Arc::new(tracer));
         Ok(())
+    }
+
+    /// Has the system calls recorded of all that `first`, a container's PID 1, starts.
+    pub(super) fn follow(
+        &self,
+        recorder: &Recorder,
+        first: Pid,
+    ) -> Result<Option<Follower>, String> {
+        if !self.order.calls {
+            return Ok(None);
+        }
+        let failed = |error: io::Error| {
+            format!(
+                "--trace-syscalls: the container cannot be traced: {error}; see ptrace(2), or try as root"
+            )
+        };
+        self.record(recorder).map_err(failed)?;
+        let lane = recorder.tracer().and_then(|tracer| tracer.lane(Source::Processes).writer());
+        lane.map(|lane| Follower::start(first, lane)).transpose().map_err(failed)
     }
 
     /// When a container's PID 1 was done with which step.

@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_no_table() {
         let whole = made(600, true);
-        assert_eq!(functions(&[]), []);
+        assert!(functions(&[]).is_empty());
         for length in (0..whole.len()).step_by(61) {
-            assert_eq!(functions(&whole[..length]), [], "{length}");
+            assert!(functions(&whole[..length]).is_empty(), "{length}");
         }
         for at in (40..whole.len()).step_by(7) {
             let mut damaged = whole.clone();
@@ -263,6 +263,6 @@ mod tests {
             assert!(found.is_empty() || found.len() <= 600);
         }
         // The digits everywhere, and nothing around them.
-        assert_eq!(functions(&DIGITS.repeat(500)), []);
+        assert!(functions(&DIGITS.repeat(500)).is_empty());
     }
 }

@@ -120,6 +120,8 @@ impl Live {
 
     /// The moment is over, and another begins.
     pub fn next_moment(&mut self) {
+        // Lanes are written one after the other.
+        self.recent.make_contiguous().sort_by_key(|recent| recent.at);
         for vcpu in self.vcpus.values_mut() {
             vcpu.moment = std::mem::take(&mut vcpu.counting);
         }

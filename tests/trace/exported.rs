@@ -85,7 +85,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, Field<'_>)> {
 }
 
 /// The first field of that number.
-fn bytes<'a>(message: &'a [u8], number: u64) -> Option<&'a [u8]> {
+fn bytes(message: &[u8], number: u64) -> Option<&[u8]> {
     fields(message).into_iter().find_map(|(found, field)| match field {
         Field::Bytes(bytes) if found == number => Some(bytes),
         _ => None,
@@ -106,7 +106,7 @@ fn perfettos_packets_begin_and_end_every_slice() {
     printed(&["trace", "export", text(&trace), "--format", "perfetto", "-o", text(&out)]);
     let written = std::fs::read(out).unwrap();
     let (mut open, mut tracks, mut begun, mut longest) =
-        (Vec::new(), Vec::new(), 0, (0, String::new()));
+        (Vec::new(), Vec::new(), 0_u64, (0, String::new()));
     for (field, packet) in fields(&written) {
         let (1, Field::Bytes(packet)) = (field, packet) else { panic!("a trace is packets") };
         assert_eq!(number(packet, 10), Some(1), "one sequence");
@@ -135,7 +135,7 @@ fn perfettos_packets_begin_and_end_every_slice() {
             }
         }
     }
-    assert!(open.is_empty() && begun as u64 > 2 * fixture::PRINTED, "{begun}");
+    assert!(open.is_empty() && begun > 2 * fixture::PRINTED, "{begun}");
     assert_eq!(longest, (69_900, "serial: transmit (write)".to_owned()));
 }
 

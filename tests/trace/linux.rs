@@ -1,12 +1,13 @@
 //! A whole boot of Debian's kernel in the testbed: what the trace has is what KVM's tracepoints have.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use duplex::guest_images::{Cache, Series, debian_kernel, demo_initramfs};
 use serde_json::Value;
 
 use crate::common::process::output;
-use crate::common::{DUPLEX, has_testbed, say, testbed, text};
+use crate::common::{DUPLEX, has_testbed, image, say, testbed, text};
 use crate::golden::printed;
 
 /// QEMU's emulation of AMD-V can lose a guest (docs/testbed.md, "Known faults").
@@ -26,6 +27,12 @@ for point in kvm_userspace_exit kvm_exit; do
     echo '!hist:keys=common_type' >$point/trigger
 done
 "#;
+
+/// The tracepoints count all guests of the testbed: there is one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What KVM's tracepoints have counted: exits to user space, and all.
 struct Hits(u64, u64);
@@ -60,6 +67,7 @@ fn a_trace_has_as_many_exits_as_kvms_tracepoint() {
     if !has_testbed() {
         return;
     }
+    let _alone = alone();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (trace, disk) = (directory.path().join("boot.trace"), directory.path().join("disk"));
     std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
@@ -113,6 +121,7 @@ fn a_boot_and_a_run_in_the_testbed_write_their_traces_here() {
     if !has_testbed() {
         return;
     }
+    let _alone = alone();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let trace = directory.path().join("boot.trace");
     let kernel = directory.path().join("kernel");
@@ -125,4 +134,36 @@ fn a_boot_and_a_run_in_the_testbed_write_their_traces_here() {
     let shown = printed(&["trace", "show", text(&trace), "--json"]);
     let shown: Value = serde_json::from_slice(&shown).unwrap();
     assert_eq!(shown["registers"][0]["register"], "PM1 control", "{shown}");
+
+    // A command in a VM: the VMM is a process of its own there, and its events reach the file, too.
+    let trace = directory.path().join("run.trace");
+    let mut attempts = (1..=ATTEMPTS).filter_map(|attempt| {
+        let mut command = testbed::duplex(testbed::shared());
+        command.args(["run", "--testbed", "always", "--trace-samples", "100", "--trace"]);
+        let ran = output(command.arg(&trace).arg(image::busybox()).args(["echo", "hello"]));
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        let fine = ran.status.success() && ran.stdout == b"hello\n";
+        fine.then_some(()).or_else(|| {
+            say(&format!("RETRIED: a traced run, attempt {attempt}: {stderr}"));
+            None
+        })
+    });
+    attempts.next().expect("a run that was traced");
+    let shown = printed(&["trace", "show", text(&trace), "--json"]);
+    let shown: Value = serde_json::from_slice(&shown).unwrap();
+    let reached = |phase: &str| {
+        shown["phases"].as_array().unwrap().iter().any(|reached| reached["phase"] == phase)
+    };
+    assert!(reached("vcpus_ready") && reached("command_started"), "{}", shown["phases"]);
+    let queues = shown["queues"].as_array().unwrap();
+    let disk = queues.iter().find(|queue| queue["queue"] == "virtio-blk 0, queue 0").unwrap();
+    let number = |name: &str| disk[name].as_u64().unwrap();
+    assert!(number("requests") > 10 && number("written_bytes") > 10 << 10, "{disk}");
+    assert!(number("interrupts") > 0 && number("interrupts") <= number("requests"), "{disk}");
+    assert!(number("p50_ns") > 0 && number("p50_ns") <= number("longest_ns"), "{disk}");
+    assert_eq!(number("never_given_back"), 0, "{disk}");
+    // A hundred a second, of a guest that runs for more than one.
+    let samples = shown["samples"].as_array().unwrap();
+    let samples: u64 = samples.iter().map(|sample| sample["count"].as_u64().unwrap()).sum();
+    assert!(samples > 50, "{samples} samples");
 }

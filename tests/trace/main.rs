@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod container;
 mod exported;
 mod fixture;
 #[path = "../../fuzz/trace.rs"]

@@ -73,6 +73,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
     let cgroup_parent = args.limits.parent();
     let limits = args.limits.read()?;
     let trace = args.trace.order()?;
+    let trace = trace.map(|trace| TraceOrder { calls: args.trace_syscalls, ..trace });
     Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing, trace })
 }
 
@@ -90,6 +91,10 @@ pub(super) fn explain(order: &ContainerOrder) -> Result<String, cgroups::Error> 
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
+        (
+            args.trace.wants_samples(),
+            "--trace-samples: it asks vCPUs, which a container has none of: leave it away",
+        ),
         (
             args.keep.is_some(),
             "--keep: a container's changes cannot be kept: mount a directory with -v",
@@ -149,12 +154,13 @@ pub(super) fn run(
 ) -> Result<ExitCode, Box<dyn Error>> {
     order.plan.confine(order.confinement.provide()?);
     if order.timing.is_none() && order.trace.is_none() {
-        return carry_out(order, Times { outside: recorder, inside: None });
+        return carry_out(order, Times { outside: recorder, inside: None }, None);
     }
     let tracing = order.trace.as_ref().map(|to| trace(to, order, recorder)).transpose()?;
     let steps = order.plan.inside();
     let stamps = SharedStamps::new(steps.len())?;
-    let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
+    let times = Times { outside: recorder, inside: Some(&stamps) };
+    let status = carry_out(order, times, tracing.as_ref())?;
     recorder.reached(Phase::Removed);
     if let Some(tracing) = tracing {
         tracing.steps(recorder, &steps, &stamps);
@@ -177,7 +183,11 @@ fn trace(
     Tracing::begin(to, file::about::Half::Container, unit, recorder, about)
 }
 
-fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
+fn carry_out(
+    order: &ContainerOrder,
+    times: Times<'_>,
+    tracing: Option<&Tracing>,
+) -> Result<ExitCode, Box<dyn Error>> {
     let (subject, recorder) = (&order.subject, times.outside);
     let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
@@ -196,6 +206,8 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
         return Ok(ExitCode::SUCCESS);
     }
     drop((theirs, door));
+    // From now on there may be other threads.
+    let follower = tracing.map(|tracing| tracing.follow(recorder, container.pid())).transpose()?;
     let (held, setting) =
         network::container::connect(&container, &group, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
@@ -207,6 +219,9 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
         End::Ended(_) | End::NotStarted { .. } => container.wait()?,
         // Whatever its PID 1 waits for: this ends it.
         End::Interrupted(_) | End::Lost => drop(container),
+    }
+    if let Some(follower) = follower.flatten() {
+        follower.wait();
     }
     recorder.reached(Phase::Gone);
     drop(held);

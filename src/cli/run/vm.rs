@@ -82,6 +82,10 @@ fn refuse(args: &Args) -> Result<(), &'static str> {
         (args.explain, "--explain: it tells about containers: add --container"),
         (args.until.is_some(), "--until: it stops a container on its way: add --container"),
         (
+            args.trace_syscalls,
+            "--trace-syscalls: a VM's are dealt with by its own kernel: add --container",
+        ),
+        (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",
         ),

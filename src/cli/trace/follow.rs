@@ -24,7 +24,7 @@ const USUAL: (u16, u16) = (24, 80);
 
 // What the terminal is told (ECMA-48; xterm's private modes): another screen without a cursor, and back.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l";
-const LEAVE: &[u8] = b"\x1b[?7h\x1b[?25h\x1b[?1049l";
+const LEAVE: &[u8] = b"\x1b[2J\x1b[?7h\x1b[?25h\x1b[?1049l";
 const HOME: &[u8] = b"\x1b[H";
 const TO_END_OF_LINE: &[u8] = b"\x1b[K";
 
@@ -83,7 +83,7 @@ fn take(
         *reader = Reader::open(path).map_err(|error| super::named(path, &error))?;
         live.begin_anew();
     }
-    while let Some(block) = reader.next().map_err(|error| super::named(path, &error))? {
+    while let Some(block) = reader.next_block().map_err(|error| super::named(path, &error))? {
         live.take(&block);
     }
     Ok(())

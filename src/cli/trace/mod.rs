@@ -55,7 +55,7 @@ fn open_with_symbols(
 ) -> Result<(FileReader, Option<Symbols>), Box<dyn Error>> {
     let failed = |error: read::Error| named(path, &error);
     let mut reader = Reader::open(path).map_err(failed)?;
-    let kernel = match reader.next().map_err(failed)? {
+    let kernel = match reader.next_block().map_err(failed)? {
         Some(Block::About(about)) => about.kernel,
         _ => None,
     };

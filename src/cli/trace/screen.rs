@@ -70,7 +70,7 @@ fn vcpus(live: &Live, view: &View<'_>, room: usize) -> Vec<String> {
         let quiet = view.now.saturating_sub(vcpu.entered);
         let state = if live.ended {
             "ended".to_owned()
-        } else if quiet >= QUIET {
+        } else if exits == 0 || quiet >= QUIET {
             format!("guest or halted, {}", duration(quiet))
         } else if vmm > guest {
             "mostly in the VMM".to_owned()

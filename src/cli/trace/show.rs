@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::tables;
 use crate::cli::say;
+use crate::trace::calls::name;
 use crate::trace::cost::CostJson;
 use crate::trace::summary::{Register, Summary};
 
@@ -162,6 +163,17 @@ fn as_json(summary: &Summary) -> Value {
             })
         })
         .collect();
+    let calls: Vec<Value> = summary
+        .calls
+        .iter()
+        .map(|(number, cost)| {
+            json!({
+                "call": name(*number), "count": cost.count, "took_ns": cost.vmm,
+                "p50_ns": cost.spread.permille(500), "p99_ns": cost.spread.permille(990),
+                "longest_ns": cost.spread.most(),
+            })
+        })
+        .collect();
     let slowest = summary.slowest.as_ref().map(|slowest| {
         let mut found = register(&slowest.register);
         if let Some(found) = found.as_object_mut() {
@@ -189,6 +201,7 @@ fn as_json(summary: &Summary) -> Value {
         "sites": sites,
         "queues": queues,
         "interrupts": summary.interrupts,
+        "calls": calls,
         "slowest_access": slowest,
         "suggestions": summary.suggestions(),
     })

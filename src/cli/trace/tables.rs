@@ -5,6 +5,7 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table};
 
 use crate::cli::{harmless, table};
+use crate::trace::calls::name;
 use crate::trace::cost::{COLUMNS, Cost};
 use crate::trace::file::about::{Half, Unit};
 use crate::trace::summary::{Summary, Vcpu, duration, grouped, percent};
@@ -29,6 +30,7 @@ pub(super) fn all(summary: &Summary, top: usize) -> String {
         samples(summary, top),
         sites(summary, top),
         queues(summary, top),
+        calls(summary, top),
         kvm(summary),
         suggestions(summary),
     ];
@@ -204,6 +206,18 @@ fn queues(summary: &Summary, top: usize) -> Option<String> {
     }
     let text = finished(rows, 1) + &more(used.len(), top);
     (!used.is_empty()).then_some(text)
+}
+
+fn calls(summary: &Summary, top: usize) -> Option<String> {
+    let mut rows = table(&["SYSTEM CALL", "COUNT", "TOOK", "P50", "P99", "LONGEST"]);
+    let mut all: Vec<_> = summary.calls.iter().collect();
+    all.sort_by_key(|(number, cost)| (std::cmp::Reverse(cost.vmm), **number));
+    for (number, cost) in all.iter().take(top) {
+        let [count, took, p50, p99] = figures(cost);
+        rows.add_row([name(**number).into(), count, took, p50, p99, duration(cost.spread.most())]);
+    }
+    let text = finished(rows, 1) + &more(all.len(), top);
+    (!all.is_empty()).then_some(text)
 }
 
 /// What KVM has counted itself, and what became of it.

@@ -25,7 +25,7 @@ pub(super) fn write<R: Read + Seek>(
         let time_of = stacks.entry(if known { stack } else { "others".to_owned() }).or_default();
         *time_of = time_of.saturating_add(time);
     };
-    while let Some(block) = reader.next()? {
+    while let Some(block) = reader.next_block()? {
         match block {
             Block::Devices(devices) => names.devices(devices),
             Block::Events(events) => {

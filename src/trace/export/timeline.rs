@@ -71,7 +71,7 @@ pub(super) fn draw<R: Read + Seek>(
         known: BTreeMap::new(),
     };
     let mut title = None;
-    while let Some(block) = reader.next()? {
+    while let Some(block) = reader.next_block()? {
         if title.is_none() {
             if let Block::About(about) = &block {
                 drawing.about = about.clone();

@@ -177,7 +177,7 @@ impl<R: Read + Seek> Reader<R> {
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
-    pub fn next(&mut self) -> Result<Option<Block<'_>>, Error> {
+    pub fn next_block(&mut self) -> Result<Option<Block<'_>>, Error> {
         loop {
             let Some((kind, at)) = self.read_block()? else { return Ok(None) };
             if matches!(kind, ABOUT | DEVICES | LANE | EVENTS | PHASES | STEPS | COUNTERS | END) {

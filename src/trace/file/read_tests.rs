@@ -35,7 +35,7 @@ fn what_was_written_is_read() {
     let mut reader = Reader::new(Cursor::new(written())).unwrap();
     for _ in 0..2 {
         let mut seen = Vec::new();
-        while let Some(block) = reader.next().unwrap() {
+        while let Some(block) = reader.next_block().unwrap() {
             match block {
                 Block::About(about) => assert_eq!(about.command, "duplex boot"),
                 Block::Events(events) => {
@@ -70,7 +70,7 @@ fn a_file_that_grows_is_read_as_it_does() {
             },
         };
         *reader.from.get_mut() = whole[..length].to_vec();
-        while reader.next().unwrap().is_some() {
+        while reader.next_block().unwrap().is_some() {
             blocks += 1;
         }
         assert_eq!(reader.is_cut_off(), length < whole.len(), "{length}");

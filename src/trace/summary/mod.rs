@@ -179,11 +179,11 @@ impl Summary {
         symbols: Option<Symbols>,
     ) -> Result<Summary, Error> {
         let mut summary = Summary::new(symbols);
-        while let Some(block) = reader.next()? {
+        while let Some(block) = reader.next_block()? {
             summary.prepare(block);
         }
         reader.rewind()?;
-        while let Some(block) = reader.next()? {
+        while let Some(block) = reader.next_block()? {
             summary.take(&block);
         }
         summary.finish();
@@ -310,7 +310,9 @@ impl Summary {
 
     fn call(&mut self, call: &Call) {
         self.reached(call.at.saturating_add(call.took));
-        self.calls.entry(call.number).or_default().add(0, call.took);
+        if self.calls.len() < MOST_PLACES || self.calls.contains_key(&call.number) {
+            self.calls.entry(call.number).or_default().add(0, call.took);
+        }
     }
 
     fn finish(&mut self) {
