@@ -50,8 +50,8 @@ impl Debugger {
         view: View,
     ) -> io::Result<Debugger> {
         let kvm = kvm::open(Path::new(kvm::DEVICE)).map_err(io::Error::other)?;
-        // SAFETY: both descriptors stay open while they are duplicated.
         let duplicate = |fd: &dyn AsRawFd| {
+            // SAFETY: the caller's reference keeps the descriptor open while it is duplicated.
             let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd.as_raw_fd()) };
             fd.as_fd().try_clone_to_owned().map(IntoRawFd::into_raw_fd)
         };
