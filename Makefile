@@ -8,9 +8,13 @@ PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iper
 # On Debian 12 qemu-system-x86 brings it.
 PACKAGES += $(shell . /etc/os-release; [ "$${VERSION_ID:-13}" -lt 13 ] || echo virtiofsd)
 
-FUZZED   := kernel trace virtio_mmio virtio_blk virtio_net virtio_vsock
+FUZZED   := kernel trace virtio_mmio virtio_blk virtio_net virtio_vsock gdb
 
-.PHONY: help demo test soak fuzz keep-corpus lint build packages guest-images tuned-kernel clean
+REPORT   := tests/report
+# A host may have them from elsewhere.
+NODE     := $(if $(shell command -v npm),,nodejs npm)
+
+.PHONY: help demo test soak fuzz keep-corpus lint accept-baseline build packages browser guest-images tuned-kernel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -18,7 +22,7 @@ help: ## Show this list
 demo: packages build ## Boot Linux and show what it sees (fetches Debian's kernel once, 27 MB)
 	$(DUPLEX) boot --cpus 2
 
-test: packages guest-images ## Test everything (builds the tuned kernel once, 4 to 9 minutes)
+test: packages guest-images browser ## Test everything (builds the tuned kernel once, 4 to 9 minutes)
 	@.ci/install umoci skopeo podman crun apparmor
 	cargo test
 
@@ -52,11 +56,23 @@ lint: ## Formatting and lints, as CI checks them
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
+accept-baseline: packages guest-images ## Take what a start costs now, in instructions, for what it may cost
+	DUPLEX_ACCEPT_BASELINE=1 cargo test --test start_baseline
+	git diff --stat benches/baseline.json
+
 build: ## Build the release binary
 	cargo build --release
 
 packages: ## Install the Debian packages that are missing (asks first if that takes sudo)
 	@.ci/install $(PACKAGES)
+
+browser: $(REPORT)/node_modules/.package-lock.json ## Install what reports are looked at with: Chromium, Node.js, axe-core
+	@.ci/install chromium $(NODE)
+
+# Without a registry the test of reports says that it was skipped.
+$(REPORT)/node_modules/.package-lock.json: $(REPORT)/package-lock.json
+	@.ci/install $(NODE)
+	-npm ci --prefix $(REPORT) --no-audit --no-fund --loglevel=error
 
 guest-images: packages ## Fetch Debian's kernels and build the tuned one, unless cached
 	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools

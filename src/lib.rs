@@ -30,6 +30,7 @@
 //! | `network` | bridges with NAT, and instances on them |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `bench` | both halves and others, measured on the same work |
+//! | `learn` | lesson guests and their narration; lessons about containers |
 //! | `cli` | one file a subcommand |
 
 pub mod bench;
@@ -45,6 +46,7 @@ pub mod image;
 pub mod init;
 pub mod instances;
 pub mod isolate;
+pub mod learn;
 pub mod network;
 pub mod random;
 pub mod session;

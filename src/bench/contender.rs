@@ -18,16 +18,25 @@ pub struct Job {
     pub pids: Option<u64>,
     /// A directory of the host that is shown at `/data`, writable.
     pub data: Option<PathBuf>,
+    /// A file of the host that takes what is changed in the root file system: VMs that keep such a layer on a
+    /// disk; asked of nobody else.
+    pub layer: Option<PathBuf>,
+    /// With standard input, which the caller gives it; without, it is empty.
+    pub input: bool,
     /// With a network that reaches the host, by the contender's own usual way.
     pub net: bool,
+    /// That network is this one of `duplex network`, with a tap: duplex's own halves, and asked of nobody else.
+    pub bridge: Option<String>,
     /// A serial console that prints what the kernel says: VMs only, others ignore it.
     pub serial_console: bool,
     /// No limits of a control group at all, also none by default.
     pub unlimited: bool,
+    /// With duplex's own account of where the time went, as JSON on standard error; others have none.
+    pub timing: bool,
 }
 
 /// One way to run a job.
-pub trait Contender {
+pub trait Contender: Send + Sync {
     /// What the report says about it.
     fn described(&self) -> &Described;
 
@@ -39,5 +48,10 @@ pub trait Contender {
     fn command(&self, job: &Job, number: u64) -> Result<Command, String>;
 
     /// Removes what a start of that number may have left behind: called after each, also a failed one.
-    fn clean_up(&self, number: u64);
+    fn clean_up(&self, _number: u64) {}
+
+    /// The programs and other files that a start reads, beside the image's.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
 }

@@ -13,13 +13,16 @@ use crate::init;
 use crate::testbed::Session;
 use crate::trace::boot::{Phase, Recorder};
 
+mod bench;
 mod boot;
+mod debugger;
 mod doctor;
 mod each;
 mod exec;
 mod image;
 mod inspect;
 mod interface;
+mod learn;
 mod logs;
 mod network;
 mod pause;
@@ -56,7 +59,9 @@ Examples:
   duplex run debian:12                          run it
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
+  duplex bench start                            what a VM and a container cost here
   duplex boot --trace boot.trace; duplex trace show boot.trace     where its time went
+  duplex learn                                  lessons: see a VM work, exit by exit
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -89,6 +94,8 @@ enum Command {
     Wait(wait::Args),
     Rm(rm::Args),
     Image(image::Args),
+    Bench(Box<bench::Args>),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Network(network::Args),
     Trace(trace::Args),
@@ -96,6 +103,8 @@ enum Command {
     /// What another process has decided
     #[command(hide = true)]
     RunOrder(run::OrderArgs),
+    #[command(name = bench::OBSERVE, hide = true)]
+    BenchObserve(bench::ObserveArgs),
     /// PID 1 in a guest
     #[command(name = INIT, hide = true)]
     GuestInit,
@@ -138,6 +147,9 @@ pub fn main() -> ExitCode {
         Command::Wait(args) => wait::run(&args),
         Command::Rm(args) => rm::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchObserve(args) => bench::observe(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
         Command::Trace(args) => trace::run(&args),

@@ -47,6 +47,6 @@ pub(crate) use namespaces::{map_range, map_self};
 pub(crate) use network::bring_loopback_up;
 pub use privileges::Privileges;
 pub use process::Process;
-pub(crate) use process::send_signal;
+pub(crate) use process::{open_pidfd, send_signal};
 pub use program::Program;
 pub(crate) use title::Title;

@@ -22,7 +22,7 @@ const SCRIPT_DEPTH: usize = 4;
 
 /// The files that `program` needs to start. What it loads later by itself (plug-ins, firmware,
 /// data) can't be known.
-pub(super) fn files_to_run(
+pub(crate) fn files_to_run(
     program: &Path,
     env: &[(OsString, OsString)],
 ) -> io::Result<BTreeSet<PathBuf>> {

@@ -40,6 +40,7 @@ mod scratch;
 pub use crate::failure::Failure;
 pub use agent::{agent, session};
 pub use client::run;
+pub(crate) use closure::files_to_run;
 pub use error::Error;
 pub use keeper::main as keeper;
 pub use lasting::{start, start_and_stay, status, stays, stop};

@@ -28,6 +28,7 @@ use super::devices::serial::SerialPort;
 use super::devices::virtio::VirtioDevice;
 use super::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use super::end::{End, EndSlot, Failure};
+use super::gdb;
 use super::irq::{self, Line};
 use super::layout::{self, Ports, VirtioSlot};
 use super::lost_memory::LostMemory;
@@ -78,6 +79,7 @@ pub struct Machine {
     // Fields are dropped in this order: vCPUs before the VM, the VM before its memory.
     vcpus: Vec<Vcpu>,
     vm: VmFd,
+    gdb: Option<gdb::Server>,
     shared: Arc<Shared>,
     virtio: Transports,
     lost_memory: LostMemory,
@@ -143,8 +145,9 @@ impl Machine {
         recorder.reached(Phase::VcpusReady);
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
-        let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
-        Ok(Machine { vcpus, vm, shared, virtio, lost_memory, serial, loaded })
+        let end = Arc::new(end);
+        let shared = Arc::new(Shared { bus, memory, control, end, recorder, hooks: None });
+        Ok(Machine { vcpus, vm, gdb: None, shared, virtio, lost_memory, serial, loaded })
     }
 
     /// Puts one more device on the bus, on ports that the layout leaves free.
@@ -153,6 +156,29 @@ impl Machine {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.bus.insert(ports, device);
         }
+    }
+
+    /// Has debuggers served once it runs: it stands still until one lets it go on.
+    ///
+    /// # Errors
+    /// No file descriptor left.
+    pub fn debug(&mut self, settings: gdb::Settings) -> Result<(), Error> {
+        let descriptors = |error| Error::Resources("file descriptors", error);
+        let memory = &self.shared.memory;
+        let debugger = gdb::Debugger::new(&self.vm, &mut self.vcpus, memory, settings.view)
+            .map_err(descriptors)?;
+        // Nobody else has the shared part before the vCPUs were started.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.hooks = Some(debugger.hooks());
+        }
+        self.shared.control.hold();
+        self.gdb = Some(gdb::Server::new(debugger, settings));
+        Ok(())
+    }
+
+    /// What serves debuggers, if that was asked for.
+    pub(super) fn take_debugger(&mut self) -> Option<gdb::Server> {
+        self.gdb.take()
     }
 
     /// (8) Starts a thread a vCPU; (9) they run.

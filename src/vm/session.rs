@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
+use std::thread;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -116,9 +117,16 @@ pub(super) fn run_machine(
 ) -> Result<Outcome, machine::Error> {
     let threads = machine.start()?;
     let samples = recorder.tracer().and_then(|tracer| tracer.samples());
-    if let Err(error) = event_loop(&machine, &threads, attended, samples) {
-        machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
-    }
+    let debugger = machine.take_debugger();
+    thread::scope(|scope| {
+        if let Some(debugger) = debugger {
+            let (threads, end) = (&threads, machine.end());
+            scope.spawn(move || debugger.serve(threads, end));
+        }
+        if let Err(error) = event_loop(&machine, &threads, attended, samples) {
+            machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
+        }
+    });
     let exits = threads.stop();
     machine.stop_devices();
     recorder.reached(Phase::End);

@@ -20,6 +20,7 @@ use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
 use super::exit::{self, Exit};
 use super::exit_log::ExitLog;
+use super::gdb::hooks::Hooks;
 use super::kvm::Error;
 use super::report::{Cause, Report};
 use crate::trace::boot::{Phase, Recorder};
@@ -52,6 +53,8 @@ pub struct Shared {
     pub end: Arc<EndSlot>,
     /// Boot phases.
     pub recorder: Arc<Recorder>,
+    /// A debugger's.
+    pub(super) hooks: Option<Arc<Hooks>>,
 }
 
 impl Shared {
@@ -135,9 +138,9 @@ impl Vcpu {
         }
         shared.recorder.reached(Phase::FirstRun);
         loop {
-            match shared.control.next() {
+            match shared.control.next(self.id) {
                 Request::Run => {}
-                Request::Pause => shared.control.park(self.snapshot()),
+                Request::Pause => shared.control.park(self.id, self.snapshot()),
                 Request::Stop => break,
             }
             if let Some(log) = &self.log {
@@ -147,6 +150,9 @@ impl Vcpu {
             counts.count(reason);
             if let Some(log) = &self.log {
                 log.note(reason, &mut self.fd);
+            }
+            if let Some(hooks) = &shared.hooks {
+                hooks.settle(self.id, &mut self.fd, &shared.memory, &shared.control);
             }
             if let Some(end) = end {
                 shared.end.declare(end);
@@ -162,11 +168,20 @@ impl Vcpu {
     /// Enters the guest once and deals with why it left.
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
+        let hooks = shared.hooks.as_deref();
         let exit = exit::enter(&mut self.fd);
         if let Some(log) = &self.log {
             log.left();
         }
         match exit {
+            Exit::MmioWrite(gpa, data)
+                if hooks.is_some_and(|hooks| hooks.store(&shared.memory, id, gpa, data)) =>
+            {
+                (Reason::MmioWrite, None)
+            }
+            Exit::PortOut(port, ..) if hooks.is_some_and(|hooks| hooks.port_out(id, port)) => {
+                (Reason::PortOut, None)
+            }
             // No device lives in RAM: KVM found no page there to read or write.
             Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa, _) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))
@@ -192,6 +207,14 @@ impl Vcpu {
                 shared.bus.mmio_write(gpa, data);
                 (Reason::MmioWrite, None)
             }
+            Exit::Debug(debug) => {
+                if let Some(hooks) = hooks {
+                    hooks.debug(id, &debug);
+                }
+                (Reason::Other, None)
+            }
+            // There are interrupt controllers: it stays in KVM.
+            Exit::Halted => (Reason::Other, None),
             Exit::Interrupted => {
                 forget_kick();
                 (Reason::Interrupted, None)
@@ -242,8 +265,16 @@ impl Vcpu {
         Snapshot { dead: halted || !self.is_started(), rip }
     }
 
+    /// KVM's side of it.
+    pub fn fd(&mut self) -> &mut VcpuFd {
+        &mut self.fd
+    }
+
     /// Opens the thread's signal mask to the kick signal for the time inside KVM_RUN.
-    fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
         #[repr(C, packed)]
         struct SignalMask {
             length: u32,

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::{Args, devices};
 use crate::cli::tracing::{TraceOrder, Tracing, command_line};
-use crate::cli::{FAILED, say, timing};
+use crate::cli::{FAILED, debugger, say, timing};
 use crate::trace::boot::Recorder;
 use crate::trace::file::about::{About, Half};
 use crate::vm::boot::plan::Plan;
 use crate::vm::console::Console;
 use crate::vm::devices::virtio::block::backing::Backing;
 use crate::vm::end::End;
+use crate::vm::gdb::View;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
 use crate::vm::session::{self, Signals};
@@ -39,7 +40,11 @@ pub(super) fn run(
         let device = Path::new(kvm::DEVICE);
         let serial = console.serial();
         let virtio = devices::build(boot, &plan, disks, vsock.as_ref(), console.hvc())?;
-        let machine = Machine::build(device, &plan, boot.cpus, virtio, serial, recorder.clone())?;
+        let mut machine =
+            Machine::build(device, &plan, boot.cpus, virtio, serial, recorder.clone())?;
+        if let Some(address) = &args.gdb {
+            debugger::attach(&mut machine, address, Some(&boot.kernel), View::Long)?;
+        }
         let outcome = session::run(machine, &mut console, &signals, &recorder)?;
         if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {
             break outcome;

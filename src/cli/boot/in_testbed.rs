@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::Args;
 use crate::cli::tracing::TraceOrder;
-use crate::cli::{interface, say, session, timing};
+use crate::cli::{debugger, interface, say, session, timing};
 use crate::testbed::{self, Machine};
 use crate::workload::{Boot, OnReboot, Serial};
 
@@ -23,6 +23,9 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     }
     if let Some(vsock) = &boot.vsock {
         return Err(out_of_reach(&vsock.path).into());
+    }
+    if let Some(address) = &args.gdb {
+        debugger::check_testbed(address)?;
     }
     say(format_args!("booting in the testbed ({reason})"));
     let trace = args.trace.order()?;
@@ -107,6 +110,9 @@ fn command(args: &Args, boot: &Boot, trace: Option<&TraceOrder>) -> Vec<OsString
     }
     for disk in &boot.disks {
         option("--disk", disk.to_argument());
+    }
+    if let Some(address) = &args.gdb {
+        option("--gdb", address.to_string().into());
     }
     if boot.on_reboot == OnReboot::Restart {
         option("--on-reboot", "restart".into());

@@ -15,6 +15,7 @@ use crate::trace::boot::{Phase, Recorder};
 use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
+use crate::vm::gdb::listener::Address;
 use crate::vm::memory;
 use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, Net, OnReboot, Serial, Vsock};
 
@@ -46,6 +47,8 @@ Examples:
   duplex boot --kernel vmlinux --initrd rootfs.cpio --hvc stdio --serial early.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --gdb ./gdb.sock
+      and in another terminal: gdb -ex 'target remote ./gdb.sock' -ex 'hbreak start_kernel'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
   duplex boot --trace boot.trace; duplex trace show boot.trace
 
@@ -107,6 +110,10 @@ pub(super) struct Args {
     /// Give memory that the guest frees back to the host, by a balloon device
     #[arg(long)]
     balloon: bool,
+    /// Have the guest stand still before its first instruction until GDB connects: at a port of this host's
+    /// loopback, or at a Unix socket with a / in its name (mode 0600). See docs/gdb.md
+    #[arg(long, value_name = "PORT|PATH")]
+    gdb: Option<Address>,
     /// What a reset by the guest does
     #[arg(long, value_enum, value_name = "ACTION", default_value = "exit")]
     on_reboot: OnReboot,

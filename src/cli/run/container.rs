@@ -1,6 +1,7 @@
 //! Runs a command in a container.
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
@@ -59,7 +60,13 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
             false => None,
         },
     };
-    let plan = Plan::new(&wanted)?;
+    let mut plan = Plan::new(&wanted)?;
+    if let Some(until) = &args.until {
+        if wanted.openings.users {
+            return Err("--until: with --userns host a half-made container is the host's root: leave one of the two away".into());
+        }
+        plan.cut(until)?;
+    }
     let unit = if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds };
     let measured = args.timing || args.count_instructions;
     let timing = measured.then_some(Timing { unit, json: args.json });
@@ -194,6 +201,10 @@ fn carry_out(
     let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent, devices)?;
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
+    if let Some(step) = order.plan.last_step() {
+        write!(io::stdout(), "Behind step {step}:\n{}", container.look()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     drop((theirs, door));
     // From now on there may be other threads.
     let follower = tracing.map(|tracing| tracing.follow(recorder, container.pid())).transpose()?;

@@ -115,6 +115,10 @@ pub(super) struct Args {
     /// With --container: print each step to it, with the reason, and do nothing
     #[arg(long)]
     explain: bool,
+    /// With --container: stop behind this step, by its number in --explain or by a part of its name, and
+    /// say what there is by then: users, namespaces, mounts, capabilities. No command is run
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["explain", "detach", "measured"])]
+    until: Option<String>,
     /// When it has ended, say on stderr where the time went
     #[arg(long, group = "measured")]
     timing: bool,

@@ -80,6 +80,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
+        (args.until.is_some(), "--until: it stops a container on its way: add --container"),
         (
             args.trace_syscalls,
             "--trace-syscalls: a VM's are dealt with by its own kernel: add --container",

@@ -1,0 +1,125 @@
+//! duplex's own halves, and its VM as others' are started.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::called::{Called, refuse};
+use super::program::missing;
+use super::vmm::{Vm, guest_of};
+use super::{Found, describe};
+use crate::bench::contender::Job;
+use crate::bench::results::{Contender as Described, Wall};
+use crate::bench::workshop::{DATA, Workshop};
+
+/// `duplex run --container`.
+pub(super) fn container(workshop: &Workshop) -> Found {
+    let described = describe("duplex-container", "duplex, container", Wall::Container);
+    run(described, &["--container"], workshop)
+}
+
+/// `duplex run --vm`: the image as a disk, the session over vsock.
+pub(super) fn vm(workshop: &Workshop) -> Found {
+    let described = describe("duplex-vm", "duplex, VM", Wall::Vm);
+    if workshop.guest.is_none() {
+        return Err(missing(
+            &described,
+            "there is no tuned kernel: `make tuned-kernel` builds it".into(),
+        ));
+    }
+    run(described, &["--vm", "--testbed", "never"], workshop)
+}
+
+/// `duplex boot`: the kernel, the initramfs and the serial port that the other VMMs have.
+pub(super) fn boot(workshop: &Workshop) -> Found {
+    let mut described = describe("duplex-boot", "duplex boot", Wall::Vm);
+    let guest = guest_of(workshop, &described)?;
+    described.version = Some(version());
+    let program = workshop.duplex.clone();
+    let files = vec![program.clone(), guest.kernel.clone(), guest.initramfs.clone()];
+    Called::new(described, files, move |job, _| {
+        let vm = Vm::of(job)?;
+        let mut command = Command::new(&program);
+        command.args(["boot", "--testbed", "never", "--kernel"]).arg(&guest.kernel);
+        command.arg("--initrd").arg(&guest.initramfs);
+        command.args(["--cpus", &vm.cpus.to_string(), "--memory", &vm.memory.to_string()]);
+        command.arg("--cmdline").arg(guest.cmdline(&job.argv, &vm.settings("t"))?);
+        command.stdin(Stdio::null());
+        Ok(command)
+    })
+    .found()
+}
+
+fn version() -> String {
+    format!("duplex {}", env!("CARGO_PKG_VERSION"))
+}
+
+fn run(mut described: Described, half: &'static [&'static str], workshop: &Workshop) -> Found {
+    described.version = Some(version());
+    let (workshop, is_vm) = (workshop.clone(), described.wall == Wall::Vm);
+    let files = files(&workshop, is_vm);
+    // What a killed start has left, the next one removes.
+    Called::new(described, files, move |job, number| {
+        let mut command = Command::new(&workshop.duplex);
+        command.arg("run").args(half).args(["--name", &workshop.name(number)]);
+        command.env("XDG_RUNTIME_DIR", workshop.directory("state")?).stdin(Stdio::null());
+        refuse(is_vm && job.serial_console, "serial console to look at")?;
+        limits(job, is_vm, &mut command);
+        if let Some(data) = &job.data {
+            command.arg("--volume").arg(volume(data));
+        }
+        if job.net {
+            command.args(["--net", &network(job, is_vm)]);
+        }
+        if let Some(layer) = &job.layer {
+            command.arg("--keep").arg(layer);
+        }
+        if job.timing {
+            command.args(["--timing", "--json"]);
+        }
+        if job.input {
+            command.arg("--interactive");
+        }
+        command.arg("--").arg(&workshop.image).args(&job.argv);
+        Ok(command)
+    })
+    .found()
+}
+
+/// What lies beside the program belongs to it; the guest's init is in the cache, as a disk.
+fn files(workshop: &Workshop, is_vm: bool) -> Vec<PathBuf> {
+    let kernel = workshop.guest.as_ref().filter(|_| is_vm).map(|guest| guest.kernel.clone());
+    std::iter::once(workshop.duplex.clone()).chain(kernel).collect()
+}
+
+/// As `--net` has it.
+fn network(job: &Job, is_vm: bool) -> String {
+    match &job.bridge {
+        Some(bridge) if is_vm => format!("tap={bridge}p0"),
+        Some(bridge) => format!("bridge={bridge}"),
+        None => "user".into(),
+    }
+}
+
+fn volume(data: &Path) -> std::ffi::OsString {
+    let mut volume = data.to_owned().into_os_string();
+    volume.push(":");
+    volume.push(DATA);
+    volume
+}
+
+fn limits(job: &Job, is_vm: bool, command: &mut Command) {
+    if job.unlimited && !is_vm {
+        // It would have this one by default.
+        command.args(["--pids-limit", "-1"]);
+        return;
+    }
+    if let Some(cpus) = job.cpus {
+        command.args(["--cpus", &cpus.to_string()]);
+    }
+    if let Some(memory) = job.memory {
+        command.args(["--memory", &memory.to_string()]);
+    }
+    if let Some(pids) = job.pids {
+        command.args(["--pids-limit", &pids.to_string()]);
+    }
+}

@@ -1,0 +1,162 @@
+//! A run from its start to its results.
+
+use std::error::Error;
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+use super::observe::OBSERVE;
+use super::plan::{Machine, plan, tell};
+use super::progress::Progress;
+use crate::bench::cases::Questions;
+use crate::bench::claims;
+use crate::bench::contenders::{Vms, Wanted};
+use crate::bench::facts;
+use crate::bench::hybrid;
+use crate::bench::measure::{Observed, Order, measure};
+use crate::bench::results::{Case, Fact, Place, Results, SCHEMA};
+use crate::bench::schedule::Schedule;
+use crate::bench::scratch::Scratch;
+use crate::bench::stop::Stop;
+use crate::bench::workshop::{Guest, Workshop};
+use crate::cli::say;
+use crate::cli::testbed_mode::TestbedMode;
+use crate::random::random_bytes;
+use crate::testbed;
+
+/// The exit status of a run that was interrupted.
+pub(super) const INTERRUPTED: u8 = 130;
+
+/// Rounds that do not count.
+const WARM_UP: u32 = 2;
+
+/// What is asked for.
+pub(super) struct Asked {
+    pub(super) cases: Vec<Case>,
+    pub(super) questions: Questions,
+    pub(super) peers: bool,
+    pub(super) only: Vec<String>,
+    pub(super) runs: u32,
+    pub(super) seed: u64,
+    pub(super) testbed: TestbedMode,
+    pub(super) count_instructions: bool,
+}
+
+/// A seed of its own for this run: short enough to be typed in.
+pub(super) fn seed() -> Result<u64, std::io::Error> {
+    Ok(u32::from_le_bytes(random_bytes()?).into())
+}
+
+/// Measures all that is asked for.
+pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
+    let started = OffsetDateTime::now_utc();
+    let clock = Instant::now();
+    let stop = Stop::on_signals()?;
+    // Told before anything is done, as one that is cut off has to be repeatable too.
+    say(format_args!("seed {}", asked.seed));
+    let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
+    let cautions = facts::cautions(emulated.as_deref());
+    let scratch = Scratch::new(&std::env::temp_dir())?;
+    let mut workshop = Workshop::set_up(scratch.path())?;
+    workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
+    let facts = facts::facts(&workshop);
+    let schedule = Schedule { warm_up: WARM_UP, rounds: asked.runs, seed: asked.seed };
+    let order = Order {
+        workshop,
+        disk: None,
+        wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
+        cases: Vec::new(),
+        questions: asked.questions.clone(),
+        after: Duration::ZERO,
+        schedule,
+        place: Place::Host,
+    };
+    let mut results = Results {
+        schema: SCHEMA,
+        duplex: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        started: rfc3339(started),
+        seconds: 0.0,
+        complete: true,
+        seed: asked.seed,
+        runs: asked.runs,
+        host: facts,
+        cautions,
+        contenders: Vec::new(),
+        tables: Vec::new(),
+        claims: Vec::new(),
+    };
+    let plan = plan(asked);
+    tell(&plan);
+    for (number, at) in plan.iter().enumerate() {
+        let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
+        let order = Order { cases: at.cases.clone(), after, ..order.clone() };
+        if results.complete {
+            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
+            add(&mut results, at.place, observed);
+        }
+    }
+    results.seconds = clock.elapsed().as_secs_f64();
+    results.claims = claims::of(&results);
+    Ok(results)
+}
+
+/// Carries the order out at this place, with VMs or without.
+fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observed, Box<dyn Error>> {
+    let wanted = Wanted { vms, ..order.wanted.clone() };
+    let order = Order { wanted, ..order.clone() };
+    if place != Place::Host {
+        return in_testbed(&order, place);
+    }
+    if let Err(error) = hybrid::leave() {
+        log::info!("control groups of both versions stay: {error}; crun may refuse this host");
+    }
+    Ok(measure(&order, &mut Progress::new(place.word()), stop))
+}
+
+fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
+    let order = order.for_testbed(place)?;
+    let [asked, found] =
+        ["order.json", "observed.json"].map(|name| order.workshop.place.join(name));
+    fs::write(&asked, serde_json::to_vec(&order)?)?;
+    File::create(&found)?;
+    let outcome = testbed::run(&order.session(OBSERVE, &asked, &found)?)?;
+    match serde_json::from_slice(&fs::read(&found)?) {
+        Ok(observed) => Ok(observed),
+        // It was interrupted before it had begun, or the machine ended.
+        Err(_) if outcome.status == INTERRUPTED => Ok(Observed::default()),
+        Err(_) => Err(format!(
+            "the testbed measured nothing: its observer ended with status {}",
+            outcome.status
+        )
+        .into()),
+    }
+}
+
+/// Adds what was found at a place.
+fn add(results: &mut Results, place: Place, observed: Observed) {
+    results.complete &= observed.complete;
+    results.tables.extend(observed.tables);
+    if place != Place::Host {
+        let machine = observed.facts.into_iter().filter(|fact| {
+            ["processor", "processors", "memory", "kernel", "control groups"].contains(&&*fact.name)
+        });
+        let named = |fact: Fact| Fact { name: format!("{}, in the testbed", fact.name), ..fact };
+        results.host.extend(machine.map(named));
+    }
+    for contender in observed.contenders {
+        match results.contenders.iter_mut().find(|known| known.id == contender.id) {
+            // It may be missing in one place only.
+            Some(known) if known.missing.is_some() => *known = contender,
+            Some(_) => {}
+            None => results.contenders.push(contender),
+        }
+    }
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    let (year, month, day) = (time.year(), u8::from(time.month()), time.day());
+    let (hour, minute, second) = time.to_hms();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
