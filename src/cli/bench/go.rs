@@ -51,6 +51,7 @@ pub(super) fn seed() -> Result<u64, std::io::Error> {
 pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let started = OffsetDateTime::now_utc();
     let clock = Instant::now();
+    let stop = Stop::on_signals()?;
     // Told before anything is done, as one that is cut off has to be repeatable too.
     say(format_args!("seed {}", asked.seed));
     let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
@@ -91,7 +92,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
         let order = Order { cases: at.cases.clone(), after, ..order.clone() };
         if results.complete {
-            let observed = observe(&order, at.place, at.vms.clone())?;
+            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
             add(&mut results, at.place, observed);
         }
     }
@@ -100,7 +101,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
 }
 
 /// Carries the order out at this place, with VMs or without.
-fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Error>> {
+fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observed, Box<dyn Error>> {
     let wanted = Wanted { vms, ..order.wanted.clone() };
     let order = Order { wanted, ..order.clone() };
     if place != Place::Host {
@@ -109,8 +110,7 @@ fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Er
     if let Err(error) = hybrid::leave() {
         log::info!("control groups of both versions stay: {error}; crun may refuse this host");
     }
-    let stop = Stop::on_signals()?;
-    Ok(measure(&order, &mut Progress::new(place.word()), &stop))
+    Ok(measure(&order, &mut Progress::new(place.word()), stop))
 }
 
 fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
