@@ -59,7 +59,7 @@ fn dispatch(criterion: &mut Criterion) {
     let bus = machine();
     let mut group = criterion.benchmark_group("dispatch");
     group.bench_function("out, one byte", |bencher| {
-        bencher.iter(|| bus.port_out(black_box(COM1.start), 1, &[b'x']));
+        bencher.iter(|| bus.port_out(black_box(COM1.start), 1, b"x"));
     });
     group.bench_function("rep outsb, 64 bytes", |bencher| {
         bencher.iter(|| bus.port_out(black_box(COM1.start), 1, &[b'x'; 64]));
