@@ -46,7 +46,12 @@ fn table(reports: &[Results]) -> String {
             let fact = report.host.iter().find(|fact| fact.name == name);
             fact.map(|fact| fact.value.clone()).unwrap_or_default()
         };
-        let line = format!("`duplex {}`, seed {}, on {}", report.command.join(" "), report.seed, host("cpu"));
+        let line = format!(
+            "`duplex {}`, seed {}, on {}",
+            report.command.join(" "),
+            report.seed,
+            host("cpu")
+        );
         if !seen.contains(&line) {
             seen.push(line);
         }
@@ -60,12 +65,14 @@ fn cells(table: &Table, metric: &str) -> Option<String> {
     let of = |contender: &str| -> Option<&Series> {
         table.series.iter().find(|one| one.contender == contender && one.metric == metric)
     };
-    let found = CONTENDERS.map(|contender| of(contender).and_then(|one| Some((one.unit, one.summary.as_ref()?))));
+    let found = CONTENDERS
+        .map(|contender| of(contender).and_then(|one| Some((one.unit, one.summary.as_ref()?))));
     let rounds = found.iter().flatten().map(|(_, summary)| summary.n).max()?;
     if found.iter().flatten().count() < 2 {
         return None;
     }
-    let figures = found.map(|one| one.map_or("".into(), |(unit, summary)| figure(unit, summary.median)));
+    let figures =
+        found.map(|one| one.map_or("".into(), |(unit, summary)| figure(unit, summary.median)));
     Some(format!("{rounds} | {}", figures.join(" | ")))
 }
 
