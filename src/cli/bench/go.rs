@@ -22,6 +22,8 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
+use crate::guest_images::Cache;
+use crate::image;
 use crate::random::random_bytes;
 use crate::testbed;
 
@@ -112,7 +114,12 @@ fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observe
     if let Err(error) = hybrid::leave() {
         log::info!("control groups of both versions stay: {error}; crun may refuse this host");
     }
-    Ok(measure(&order, &mut Progress::new(place.word()), stop))
+    let observed = measure(&order, &mut Progress::new(place.word()), stop);
+    if let Ok(cache) = Cache::open() {
+        // VMs had one.
+        image::forget_disk(&cache, &order.workshop.image);
+    }
+    Ok(observed)
 }
 
 fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
