@@ -50,9 +50,11 @@ pub(super) fn seed() -> Result<u64, std::io::Error> {
 pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let started = OffsetDateTime::now_utc();
     let clock = Instant::now();
+    let stop = Stop::on_signals()?;
     // Told before anything is done, as one that is cut off has to be repeatable too.
     say(format_args!("seed {}", asked.seed));
-    let cautions = facts::cautions();
+    let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
+    let cautions = facts::cautions(emulated.as_deref());
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let mut workshop = Workshop::set_up(scratch.path())?;
     workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
@@ -83,7 +85,7 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     };
     for (place, vms) in places(asked) {
         if results.complete {
-            let observed = observe(&order, place, vms)?;
+            let observed = observe(&order, place, vms, &stop)?;
             add(&mut results, place, observed);
         }
     }
@@ -105,7 +107,7 @@ fn places(asked: &Asked) -> Vec<(Place, Vms)> {
 }
 
 /// Carries the order out at this place, with VMs or without.
-fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Error>> {
+fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observed, Box<dyn Error>> {
     let wanted = Wanted { vms, ..order.wanted.clone() };
     let order = Order { wanted, ..order.clone() };
     if place != Place::Host {
@@ -114,8 +116,7 @@ fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Er
     if let Err(error) = hybrid::leave() {
         log::info!("control groups of both versions stay: {error}; crun may refuse this host");
     }
-    let stop = Stop::on_signals()?;
-    Ok(measure(&order, &mut Progress::new(place.word()), &stop))
+    Ok(measure(&order, &mut Progress::new(place.word()), stop))
 }
 
 fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
