@@ -8,7 +8,7 @@ PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iper
 # On Debian 12 qemu-system-x86 brings it.
 PACKAGES += $(shell . /etc/os-release; [ "$${VERSION_ID:-13}" -lt 13 ] || echo virtiofsd)
 
-FUZZED   := kernel virtio_mmio virtio_blk virtio_net virtio_vsock
+FUZZED   := kernel trace virtio_mmio virtio_blk virtio_net virtio_vsock gdb
 
 REPORT   := tests/report
 # A host may have them from elsewhere.

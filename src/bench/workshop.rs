@@ -69,6 +69,14 @@ impl Workshop {
         let own = std::env::current_exe();
         let duplex =
             own.map_err(|error| format!("this program's own file cannot be told: {error}"))?;
+        Self::set_up_for(duplex, place)
+    }
+
+    /// The same for another duplex.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn set_up_for(duplex: PathBuf, place: &Path) -> Result<Self, String> {
         let probe = probe_beside(&duplex)?;
         let image = place.join("image");
         make_image(&image, &probe)?;

@@ -112,6 +112,9 @@ fn finite(resource: Resource) -> Option<u64> {
 /// The options that docker and those who follow it have.
 fn docker_options(job: &Job, command: &mut Command) {
     command.arg("--read-only");
+    if job.input {
+        command.arg("--interactive");
+    }
     if !job.net {
         command.args(["--network", "none"]);
     }

@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
+use super::plan::{Machine, plan, tell};
 use super::progress::Progress;
+use crate::bench::cases::Questions;
 use crate::bench::claims;
 use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
@@ -20,7 +22,6 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
-use crate::host;
 use crate::random::random_bytes;
 use crate::testbed;
 
@@ -33,6 +34,7 @@ const WARM_UP: u32 = 2;
 /// What is asked for.
 pub(super) struct Asked {
     pub(super) cases: Vec<Case>,
+    pub(super) questions: Questions,
     pub(super) peers: bool,
     pub(super) only: Vec<String>,
     pub(super) runs: u32,
@@ -64,7 +66,9 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         workshop,
         disk: None,
         wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
-        cases: asked.cases.clone(),
+        cases: Vec::new(),
+        questions: asked.questions.clone(),
+        after: Duration::ZERO,
         schedule,
         place: Place::Host,
     };
@@ -83,27 +87,19 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for (place, vms) in places(asked) {
+    let plan = plan(asked);
+    tell(&plan);
+    for (number, at) in plan.iter().enumerate() {
+        let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
+        let order = Order { cases: at.cases.clone(), after, ..order.clone() };
         if results.complete {
-            let observed = observe(&order, place, vms, &stop)?;
-            add(&mut results, place, observed);
+            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
+            add(&mut results, at.place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     results.claims = claims::of(&results);
     Ok(results)
-}
-
-/// Where to measure: VMs are with all others in one place.
-fn places(asked: &Asked) -> Vec<(Place, Vms)> {
-    if asked.count_instructions {
-        return vec![(Place::Counting, Vms::Here)];
-    }
-    match (asked.testbed.reason(false), host::virtualization().lack()) {
-        (Some(_), _) => vec![(Place::Host, Vms::Elsewhere), (Place::Testbed, Vms::Here)],
-        (None, Some(lack)) => vec![(Place::Host, Vms::Nowhere(lack))],
-        (None, None) => vec![(Place::Host, Vms::Here)],
-    }
 }
 
 /// Carries the order out at this place, with VMs or without.
