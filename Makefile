@@ -8,13 +8,13 @@ PACKAGES := gcc libc6-dev qemu-system-x86 e2fsprogs iproute2 nftables passt iper
 # On Debian 12 qemu-system-x86 brings it.
 PACKAGES += $(shell . /etc/os-release; [ "$${VERSION_ID:-13}" -lt 13 ] || echo virtiofsd)
 
-FUZZED   := kernel virtio_mmio virtio_blk virtio_net virtio_vsock
+FUZZED   := kernel trace virtio_mmio virtio_blk virtio_net virtio_vsock gdb
 
 REPORT   := tests/report
 # A host may have them from elsewhere.
 NODE     := $(if $(shell command -v npm),,nodejs npm)
 
-.PHONY: help demo test soak fuzz keep-corpus lint build packages browser guest-images tuned-kernel clean
+.PHONY: help demo test soak fuzz keep-corpus lint accept-baseline build packages browser guest-images tuned-kernel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -55,6 +55,10 @@ keep-%:
 lint: ## Formatting and lints, as CI checks them
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+accept-baseline: packages guest-images ## Take what a start costs now, in instructions, for what it may cost
+	DUPLEX_ACCEPT_BASELINE=1 cargo test --test start_baseline
+	git diff --stat benches/baseline.json
 
 build: ## Build the release binary
 	cargo build --release

@@ -12,9 +12,12 @@ use std::process::Command;
 
 #[path = "src/isolate/seccomp/list.rs"]
 mod list;
+#[path = "src/learn/listing.rs"]
+mod listing;
 
 const PROBES: [&str; 3] = ["mark", "hello", "nothing"];
 const PRELOADED: &str = "src/file_server/without_noatime.c";
+const LESSONS: &str = "guest-images/lessons";
 const SYSTEM_CALLS: &str = "src/isolate/seccomp/default.list";
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let options = ["-shared", "-fPIC", "-O2", "-s", "-fvisibility=hidden", "-fno-stack-protector"];
     compile(PRELOADED, "without_noatime.so", &options)?;
+    lessons()?;
     let text = fs::read_to_string(SYSTEM_CALLS)?;
     let groups = list::parse(&text).map_err(|error| format!("{SYSTEM_CALLS}: {error}"))?;
     let table = Path::new(&env::var("OUT_DIR")?).join("seccomp_table.rs");
@@ -38,6 +42,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // By this, duplex knows a duplex-init that goes with it.
     println!("cargo::rustc-env=DUPLEX_SOURCES={:016x}", digest.finish());
+    Ok(())
+}
+
+/// Assembles the lessons' guests, and writes down which source line each address comes from.
+fn lessons() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={LESSONS}");
+    let out = env::var("OUT_DIR")?;
+    let mut table = String::new();
+    for path in files(Path::new(LESSONS))? {
+        let name = path.file_stem().and_then(|name| name.to_str()).ok_or("a lesson has no name")?;
+        let (object, listing) = (format!("{name}.o"), format!("{out}/{name}.lst"));
+        let option = format!("-Wa,-aln={listing}");
+        compile(&path.display().to_string(), &object, &["-c", "-x", "assembler", &option])?;
+        let lines = listing::lines(&fs::read_to_string(&listing)?);
+        let source = fs::canonicalize(&path)?;
+        table += &format!(
+            "pub(super) const {}: Embedded = Embedded {{ source: include_str!({source:?}), \
+             object: include_bytes!(\"{out}/{object}\"), lines: &{lines:?} }};\n",
+            name.to_uppercase().replace('-', "_"),
+        );
+    }
+    fs::write(Path::new(&out).join("lessons.rs"), table)?;
     Ok(())
 }
 

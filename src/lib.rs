@@ -17,7 +17,7 @@
 //! | `session` | a command that runs elsewhere: its streams, signals and end, on both sides |
 //! | `compression` | gzip, xz, zstd and LZ4, undone with a bound on what comes out |
 //! | `workload` | what to run: kernel, command line, CPUs, memory; parsing and validation |
-//! | `trace` | what happened and when: boot phases, exits |
+//! | `trace` | what happened and when: boot phases, exits, requests; recorded, shown, exported |
 //! | `guest_images` | Debian's kernels, the tuned kernel and small root file systems, cached |
 //! | `host` | what this machine can do |
 //! | `isolate` | the host kernel's isolation primitives |
@@ -30,6 +30,7 @@
 //! | `network` | bridges with NAT, and instances on them |
 //! | `testbed` | an emulated machine with hardware virtualization, for hosts that lack it |
 //! | `bench` | both halves and others, measured on the same work |
+//! | `learn` | lesson guests and their narration; lessons about containers |
 //! | `cli` | one file a subcommand |
 
 pub mod bench;
@@ -45,6 +46,7 @@ pub mod image;
 pub mod init;
 pub mod instances;
 pub mod isolate;
+pub mod learn;
 pub mod network;
 pub mod random;
 pub mod session;

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 mod common;
+#[path = "../fuzz/gdb.rs"]
+mod gdb;
 #[path = "../fuzz/loader.rs"]
 mod loader;
 #[path = "samples/mod.rs"]
@@ -86,6 +88,27 @@ fn what_fuzzing_has_found_is_loaded_or_refused() {
     common::kept::replay("kernel", |bytes| {
         loader::load(bytes);
     });
+}
+
+#[test]
+fn hostile_packets_to_the_gdb_stub_and_mutations_of_them_crash_nothing() {
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    common::kept::replay("gdb", |bytes| {
+        gdb::feed(bytes);
+        // The random numbers are the same for each input, and enough of them differ.
+        let mut random = Random(0x2545_F491_4F6C_DD1D ^ u64::try_from(bytes.len()).unwrap());
+        for _ in 0..50 {
+            let mut mutated = bytes.to_vec();
+            mutate(&mut mutated, &mut random);
+            gdb::feed(&mutated);
+        }
+    });
+    for _ in 0..2000 {
+        let length = random.below(200);
+        let noise: Vec<u8> =
+            (0..length).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+        gdb::feed(&noise);
+    }
 }
 
 /// One change: mostly where headers are.

@@ -18,8 +18,15 @@ pub struct Job {
     pub pids: Option<u64>,
     /// A directory of the host that is shown at `/data`, writable.
     pub data: Option<PathBuf>,
+    /// A file of the host that takes what is changed in the root file system: VMs that keep such a layer on a
+    /// disk; asked of nobody else.
+    pub layer: Option<PathBuf>,
+    /// With standard input, which the caller gives it; without, it is empty.
+    pub input: bool,
     /// With a network that reaches the host, by the contender's own usual way.
     pub net: bool,
+    /// That network is this one of `duplex network`, with a tap: duplex's own halves, and asked of nobody else.
+    pub bridge: Option<String>,
     /// A serial console that prints what the kernel says: VMs only, others ignore it.
     pub serial_console: bool,
     /// No limits of a control group at all, also none by default.

@@ -46,11 +46,13 @@ pub fn facts(workshop: &Workshop) -> Vec<Fact> {
 }
 
 /// What the figures of this host can't tell, for the top of a report.
-pub fn cautions() -> Vec<String> {
+///
+/// `testbed`: why something was measured there, as times.
+pub fn cautions(testbed: Option<&str>) -> Vec<String> {
     let mut cautions = Vec::new();
-    if let Some(lack) = virtualization().lack() {
+    if let Some(reason) = testbed {
         cautions.push(format!(
-            "VMs were measured in the testbed, an emulated machine ({lack}). Its times tell which contender \
+            "VMs were measured in the testbed, an emulated machine ({reason}). Its times tell which contender \
              takes longer there, not how long it takes on a real machine, and emulation makes what the \
              processor does for a hypervisor far dearer than what a kernel does for a container. Count \
              instructions (--count-instructions) for figures that can be repeated, and take times on a host \

@@ -1,5 +1,7 @@
 //! Where cases stand: the machine that they measure on, who takes part there, and how often.
 
+use std::time::Duration;
+
 use super::contender::Contender;
 use super::results::{Case, Place, Table};
 use super::rounds::{Found, Watch};
@@ -19,6 +21,8 @@ pub struct Ground<'a> {
     pub place: Place,
     /// How often, and in what order.
     pub schedule: Schedule,
+    /// How long the rounds of a table should take: as many are made as fit, but no fewer than three.
+    pub budget: Option<Duration>,
     /// Who is told how far it is.
     pub watch: &'a mut dyn Watch,
     /// Whether to stop; what was found so far is returned then.

@@ -1,9 +1,11 @@
 //! What is to be measured in one place, as one order: on this host, or by this same program in the testbed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cases::{self, Questions};
 use super::contender::Contender;
 use super::contenders::{LineUp, Wanted};
 use super::facts;
@@ -27,6 +29,10 @@ pub struct Order {
     pub wanted: Wanted,
     /// What is asked, in this order.
     pub cases: Vec<Case>,
+    /// What is asked beside them.
+    pub questions: Questions,
+    /// About how long it takes what is to be measured after this, elsewhere.
+    pub after: Duration,
     /// How often, and in what order.
     pub schedule: Schedule,
     /// The machine that it is carried out on.
@@ -58,22 +64,26 @@ pub fn measure(order: &Order, watch: &mut dyn Watch, stop: &Stop) -> Observed {
         observer: line_up.observer.as_ref(),
         place: order.place,
         schedule: order.schedule,
+        budget: order.questions.budget(order.place),
         watch,
         stop,
     };
     let mut tables = Vec::new();
-    for case in &order.cases {
+    for (number, case) in order.cases.iter().enumerate() {
         if !stop.is_requested() {
-            tables.extend(tables_of(*case, &mut ground));
+            let left = order.cases.iter().skip(number);
+            let left: Duration = left.map(|case| case.usually_takes(order.place)).sum();
+            ground.watch.case(*case, order.after + left);
+            tables.extend(tables_of(*case, &order.questions, &mut ground));
         }
     }
     Observed { tables, contenders: line_up.described(), facts, complete: !stop.is_requested() }
 }
 
 /// A case's tables.
-fn tables_of(case: Case, ground: &mut Ground<'_>) -> Vec<Table> {
+fn tables_of(case: Case, questions: &Questions, ground: &mut Ground<'_>) -> Vec<Table> {
     match case {
         Case::Start => start::tables(ground),
-        _ => Vec::new(),
+        other => cases::tables(other, questions, ground),
     }
 }

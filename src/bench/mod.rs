@@ -10,6 +10,7 @@
 //! round, so that what disturbs the machine disturbs all alike, and are compared within rounds
 //! (docs/bench.md).
 
+pub mod cases;
 pub mod claims;
 pub mod compare;
 pub mod contender;
@@ -20,6 +21,7 @@ pub mod ground;
 pub mod guest;
 pub mod hybrid;
 pub mod in_testbed;
+pub mod labs;
 pub mod measure;
 pub mod observer;
 pub mod report;

@@ -1,9 +1,10 @@
 //! All contenders in turn, round by round, and what comes of it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::contender::Contender;
-use super::results::{Fact, Series, Unit};
+use super::results::{Case, Fact, Series, Unit};
 use super::schedule::Schedule;
 use super::statistics;
 use super::stop::Stop;
@@ -40,6 +41,9 @@ pub struct Turn {
 
 /// What is told while measuring.
 pub trait Watch {
+    /// A case begins, and all that is still to be done will take about so long, it included.
+    fn case(&mut self, _case: Case, _left: Duration) {}
+
     /// A turn begins: it is the `turn`th of `of`, warm-up included.
     fn turn(&mut self, contender: &str, turn: u32, of: u32);
 }

@@ -10,8 +10,9 @@ use crate::guest_images::loaded_part;
 /// The probe, as the image has it.
 pub const PROBE: &str = "/bin/duplex-probe";
 
-/// What the probe prints when it is called without arguments, and ends.
-pub const READY: &[u8] = b"ready\n";
+/// What the probe prints when it is called without arguments, before it ends. A serial console may end the
+/// line in a way of its own.
+pub const READY: &[u8] = b"ready";
 
 /// The least program that can be watched: its file in the workshop.
 pub(crate) const OBSERVER: &str = "nothing";
@@ -68,6 +69,14 @@ impl Workshop {
         let own = std::env::current_exe();
         let duplex =
             own.map_err(|error| format!("this program's own file cannot be told: {error}"))?;
+        Self::set_up_for(duplex, place)
+    }
+
+    /// The same for another duplex.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn set_up_for(duplex: PathBuf, place: &Path) -> Result<Self, String> {
         let probe = probe_beside(&duplex)?;
         let image = place.join("image");
         make_image(&image, &probe)?;

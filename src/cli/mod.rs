@@ -15,12 +15,14 @@ use crate::trace::boot::{Phase, Recorder};
 
 mod bench;
 mod boot;
+mod debugger;
 mod doctor;
 mod each;
 mod exec;
 mod image;
 mod inspect;
 mod interface;
+mod learn;
 mod logs;
 mod network;
 mod pause;
@@ -33,6 +35,8 @@ mod stop;
 mod testbed;
 mod testbed_mode;
 mod timing;
+mod trace;
+mod tracing;
 mod volume_server;
 mod wait;
 
@@ -56,6 +60,8 @@ Examples:
   duplex boot                                   boot the demo guest
   duplex boot --kernel vmlinux --initrd rootfs.cpio --cpus 2 --memory 512M
   duplex bench start                            what a VM and a container cost here
+  duplex boot --trace boot.trace; duplex trace show boot.trace     where its time went
+  duplex learn                                  lessons: see a VM work, exit by exit
   duplex doctor                                 what this host can do, and what would mend the rest
   duplex testbed run -- ls -l /dev/kvm          run a command on a machine that has AMD-V
 
@@ -89,8 +95,10 @@ enum Command {
     Rm(rm::Args),
     Image(image::Args),
     Bench(Box<bench::Args>),
+    Learn(learn::Args),
     Doctor(doctor::Args),
     Network(network::Args),
+    Trace(trace::Args),
     Testbed(testbed::Args),
     /// What another process has decided
     #[command(hide = true)]
@@ -141,8 +149,10 @@ pub fn main() -> ExitCode {
         Command::Image(args) => image::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchObserve(args) => bench::observe(&args),
+        Command::Learn(args) => learn::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Network(args) => network::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Testbed(args) => testbed::run(args),
         Command::GuestInit => Ok(init::main()),
         Command::VolumeServer(args) => Ok(volume_server::run(&args)),

@@ -33,16 +33,15 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     over(&args.names, |name| {
         let found = match instances::find(name) {
+            Ok(found) => found,
             Err(instances::Error::None(_)) if args.force => return Ok(true),
             Err(error @ instances::Error::None(_)) => return Err(error.into()),
             // What cannot be read can be removed.
             Err(_) => {
                 if args.force { instances::destroy(name) } else { instances::remove(name) }?;
-                None
+                return told(args, name);
             }
-            Ok(found) => Some(found),
         };
-        let Some(found) = found else { return told(args, name) };
         if args.force {
             end(&found, Duration::ZERO)?;
         }

@@ -7,6 +7,7 @@
 
 mod kernel_files;
 mod layers;
+mod look;
 mod mounts;
 mod network;
 mod openings;

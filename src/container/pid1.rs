@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
@@ -62,6 +63,9 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
     };
     // While duplex still prepares: what the network is to be, and the command, is only needed afterwards.
     let (early, late) = legacy.plan.split();
+    if legacy.plan.last_step().is_some() {
+        return stand_still(legacy, provisions, entrances);
+    }
     let begun = Furnishing::new(legacy, provisions.into(), entrances)
         .and_then(|mut furnishing| furnishing.furnish(early).map(|()| furnishing));
     let furnish = |setting: Option<Setting>| -> Result<Arc<dyn BeforeExec>, Failure> {
@@ -74,6 +78,29 @@ pub(super) fn live(mut kept: Vec<OwnedFd>, legacy: &Legacy<'_>) -> u8 {
     match init::serve(channel.into(), Door::at(door), furnish, || Ok(None)) {
         Ok(()) => 0,
         // Whoever started it has gone, and the namespaces go with this process.
+        Err(_) => FAILED,
+    }
+}
+
+/// The life of a PID 1 that is only to be looked at: it takes its steps, says so, or why not, and waits
+/// until nobody looks any more.
+fn stand_still(legacy: &Legacy<'_>, provisions: OwnedFd, entrances: Vec<OwnedFd>) -> u8 {
+    let provisions = UnixStream::from(provisions);
+    let Ok(mut outside) = provisions.try_clone() else { return FAILED };
+    let furnished = Furnishing::new(legacy, provisions, entrances).and_then(|mut furnishing| {
+        furnishing.furnish(0..legacy.plan.steps.len()).map(|()| furnishing)
+    });
+    let said = match &furnished {
+        Ok(_) => outside.write_all(&[0]),
+        Err(failure) => outside.write_all(failure.to_string().as_bytes()),
+    };
+    // What it still has open of the host stays so meanwhile.
+    match said.and_then(|()| outside.shutdown(Shutdown::Write)) {
+        Ok(()) => {
+            // Provisions that no step has asked for come first.
+            let _ = io::copy(&mut outside, &mut io::sink());
+            0
+        }
         Err(_) => FAILED,
     }
 }

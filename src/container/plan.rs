@@ -87,7 +87,13 @@ pub(crate) struct Plan {
     pub(super) openings: Openings,
     disk: Option<PathBuf>,
     network: Network,
+    /// The step behind which it ends, if it is not to be made altogether.
+    #[serde(default)]
+    cut: Option<String>,
 }
+
+/// How many steps duplex takes itself, before those of PID 1.
+const OUTSIDE: usize = 3;
 
 impl Plan {
     /// Plans a container for the user that this process is.
@@ -116,7 +122,46 @@ impl Plan {
             openings: wanted.openings,
             disk: wanted.disk.clone(),
             network: wanted.network.clone(),
+            cut: None,
         })
+    }
+
+    /// Ends the way behind a step: one by its number, as the plan is printed, or the first whose name has
+    /// this text in it. It is left to be looked at, then.
+    ///
+    /// # Errors
+    /// There is no such step of PID 1, or it needs somebody outside who is not there.
+    pub(crate) fn cut(&mut self, until: &str) -> Result<(), String> {
+        if !matches!(self.network.attachment, Attachment::None) {
+            return Err(
+                "--until: the network is connected when all is done: leave --net away".into()
+            );
+        }
+        let last = OUTSIDE + self.steps.len();
+        let number = match until.parse() {
+            Ok(number) => number,
+            Err(_) => {
+                let named = |step: &Step| step.to_string().contains(until);
+                let at = self.steps.iter().position(named).ok_or_else(|| {
+                    format!("--until {until:?}: no step has that in its name: see --explain")
+                })?;
+                OUTSIDE + at + 1
+            }
+        };
+        let inside = number.checked_sub(OUTSIDE).filter(|inside| *inside <= self.steps.len());
+        let inside = inside.filter(|inside| *inside > 0).ok_or_else(|| {
+            let first = OUTSIDE + 1;
+            format!("--until {until}: give a step of PID 1, {first} to {last}: see --explain")
+        })?;
+        self.steps.truncate(inside);
+        let name = self.steps.last().map(Step::to_string).unwrap_or_default();
+        self.cut = Some(format!("{number}. {name}"));
+        Ok(())
+    }
+
+    /// The step behind which it ends, if it is not to be made altogether.
+    pub(crate) fn last_step(&self) -> Option<&str> {
+        self.cut.as_deref()
     }
 
     /// Has commands confined by AppArmor, or not.

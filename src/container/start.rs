@@ -1,7 +1,7 @@
 //! Starting a container: what duplex itself does for it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use thiserror::Error;
 
 use super::layers;
+use super::look;
 use super::pid1::{self, Legacy};
 use super::plan::{Plan, Users};
 use super::users::{USERS, UserRange};
@@ -51,6 +52,8 @@ pub(crate) struct Container {
     process: Process,
     /// Its users, where they are nobody else's.
     users: Option<UserRange>,
+    /// What a PID 1 that is only to be looked at says that it has come so far at.
+    watched: Option<UnixStream>,
 }
 
 impl Container {
@@ -85,8 +88,9 @@ impl Container {
         }
         .map_err(Error::Namespaces)?;
         times.outside.reached(Phase::Cloned);
-        let mut container = Container { process, users: None };
+        let mut container = Container { process, users: None, watched: None };
         container.provide(plan, &ours, room)?;
+        container.watched = plan.last_step().map(|_| ours);
         times.outside.reached(Phase::Provided);
         Ok(container)
     }
@@ -117,6 +121,22 @@ impl Container {
         self.users = Some(range);
         let path = format!("/proc/{pid}/ns/user");
         Ok(File::open(path).step("open the container's user namespace")?.into())
+    }
+
+    /// What there is to be seen of one that was cut off behind a step, once it has come there.
+    ///
+    /// # Errors
+    /// A step of it has failed.
+    pub(crate) fn look(&self) -> Result<String, Error> {
+        let mut said = Vec::new();
+        if let Some(mut watched) = self.watched.as_ref() {
+            watched.read_to_end(&mut said).step("wait for the container's PID 1")?;
+        }
+        if said != [0] {
+            let reason = io::Error::other(String::from_utf8_lossy(&said).into_owned());
+            Err(reason).step("come to that step")?;
+        }
+        Ok(look::look(self.pid()).step("look at the container's PID 1")?)
     }
 
     /// Its first process. The number stays its own until it is waited for.

@@ -1,14 +1,15 @@
 //! Users and groups of this host that a container has to itself.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::state::new_file;
 
 /// How many users and groups a container has.
 pub(crate) const USERS: u32 = 1 << 16;
@@ -46,8 +47,7 @@ impl UserRange {
     }
 
     fn claim_in(path: &Path, hint: u32, others: &[Range<u64>]) -> io::Result<UserRange> {
-        let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        let lock = new_file(path)?;
         for offset in 0..RANGES {
             let number = (hint % RANGES + offset) % RANGES;
             let own = u64::from(first(number))..u64::from(first(number)) + u64::from(USERS);

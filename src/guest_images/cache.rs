@@ -14,8 +14,8 @@
 //! day to the next unasked. To start afresh, remove the directory.
 
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::digest::Digest;
 use super::error::Error;
 use super::progress::Progress;
+use crate::state::new_file;
 
 /// The file in an entry where its maker lists what came from outside.
 pub(crate) const INPUTS: &str = "inputs";
@@ -160,13 +161,7 @@ impl Cache {
         let dir = self.root.join("locks");
         make_private_dir(&dir)?;
         let path = dir.join(kind);
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(Error::file("create", &path))
+        new_file(&path).map_err(Error::file("create", &path))
     }
 
     fn lock(&self, kind: &str, progress: &Progress) -> Result<Flock<File>, Error> {

@@ -4,6 +4,7 @@
 //! second, so that a plan can be looked at and tested without privilege.
 
 pub mod apparmor;
+pub(crate) mod calls;
 pub mod capabilities;
 pub mod cgroups;
 pub(crate) mod dispositions;

@@ -7,8 +7,8 @@
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use netlink_packet_route::link::LinkAttribute;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,7 +20,7 @@ use super::nat::End;
 use super::nft::{self, Table};
 use super::{Networks, Subnet, Wanted, check_name};
 use crate::isolate::{interfaces, traffic};
-use crate::state::gone;
+use crate::state::{gone, new_file};
 use crate::vm::devices::virtio::net::tuntap::NewTap;
 use crate::workload::{Ipv4Prefix, MacAddress, NetBackend, PublishedPort};
 
@@ -268,9 +268,7 @@ fn lock(port: &str) -> io::Result<Option<Flock<File>>> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let path: PathBuf = Path::new(PORTS).join(port);
-    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    match Flock::lock(new_file(&Path::new(PORTS).join(port))?, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),

@@ -1,7 +1,7 @@
 //! The networks of this host: listed, cleaned up after interrupted commands, removed.
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -10,6 +10,7 @@ use super::links::Interface;
 use super::nft::Kind;
 use super::{Member, Network, Port, links, nft};
 use crate::isolate::netlink::Netlink;
+use crate::state::new_file;
 
 /// Held by each command, so that none takes for incomplete what another is making.
 const LOCK: &str = "/run/duplex-network.lock";
@@ -36,8 +37,8 @@ impl Networks {
             return Err(Error::NotPermitted);
         }
         let locked = |error| Error::Lock(LOCK, error);
-        let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(LOCK);
-        let lock = Flock::lock(file.map_err(locked)?, FlockArg::LockExclusive)
+        let file = new_file(Path::new(LOCK)).map_err(locked)?;
+        let lock = Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, error)| locked(error.into()))?;
         let netlink = Netlink::open().map_err(Error::refused("", "ask the kernel"))?;
         Ok(Networks { netlink, _lock: lock })

@@ -120,7 +120,7 @@ pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens a file of a place for writing, made if need be.
+/// Opens a file of a place, or another lock, for writing; made if need be, for this user alone.
 pub(crate) fn new_file(path: &Path) -> io::Result<File> {
     open_regular(path, OpenOptions::new().write(true).create(true).truncate(false))
 }

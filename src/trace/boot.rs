@@ -1,10 +1,13 @@
 //! The phases of a start, each stamped once, from any thread, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
+
+use super::tracer::Tracer;
 
 /// The phases, in the order in which they are usually reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -74,6 +77,31 @@ impl Phase {
         Phase::Removed,
     ];
 
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Main => "main",
+            Phase::Decided => "decided",
+            Phase::Claimed => "claimed",
+            Phase::GroupMade => "group_made",
+            Phase::Cloned => "cloned",
+            Phase::Provided => "provided",
+            Phase::Planned => "planned",
+            Phase::VmCreated => "vm_created",
+            Phase::Memory => "memory",
+            Phase::Loaded => "loaded",
+            Phase::VcpusReady => "vcpus_ready",
+            Phase::FirstRun => "first_run",
+            Phase::FirstSerialByte => "first_serial_byte",
+            Phase::UserSpace => "user_space",
+            Phase::CommandStarted => "command_started",
+            Phase::FirstOutput => "first_output",
+            Phase::End => "end",
+            Phase::Gone => "gone",
+            Phase::Removed => "removed",
+        }
+    }
+
     /// The phase for a person.
     pub fn describe(self) -> &'static str {
         match self {
@@ -110,6 +138,8 @@ pub struct Recorder {
     start: u64,
     /// Nanoseconds since the start, plus one; zero where a phase was not reached.
     stamps: [AtomicU64; Phase::ALL.len()],
+    /// Where events go, if anybody wants to know.
+    tracer: OnceLock<Arc<Tracer>>,
 }
 
 impl Recorder {
@@ -128,7 +158,22 @@ impl Recorder {
     }
 
     fn starting_at(start: u64) -> Recorder {
-        Recorder { start, stamps: Default::default() }
+        Recorder { start, stamps: Default::default(), tracer: OnceLock::new() }
+    }
+
+    /// The start of the process on the monotonic clock, in nanoseconds.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Has events recorded, too, from now on; to no effect where they are.
+    pub fn trace_to(&self, tracer: Arc<Tracer>) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    /// Where events go. `None`: nobody wants to know.
+    pub fn tracer(&self) -> Option<&Arc<Tracer>> {
+        self.tracer.get()
     }
 
     /// Stamps a phase; only the first time counts.
@@ -169,7 +214,7 @@ impl Recorder {
 }
 
 /// The monotonic clock, in nanoseconds.
-pub(super) fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     nanoseconds(ClockId::CLOCK_MONOTONIC)
 }
 

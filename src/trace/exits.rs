@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Why a vCPU came back from KVM_RUN (Linux, Documentation/virt/kvm/api.rst, section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// KVM_EXIT_IO, `in`.
     PortIn,
@@ -17,6 +18,40 @@ pub enum Reason {
     Interrupted,
     /// Anything else.
     Other,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 6] = [
+        Reason::PortIn,
+        Reason::PortOut,
+        Reason::MmioRead,
+        Reason::MmioWrite,
+        Reason::Interrupted,
+        Reason::Other,
+    ];
+
+    /// Its number in a trace.
+    pub(super) fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason with this number.
+    pub(super) fn from_number(number: u8) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.number() == number)
+    }
+
+    /// The reason for a person.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Reason::PortIn => "port read",
+            Reason::PortOut => "port write",
+            Reason::MmioRead => "MMIO read",
+            Reason::MmioWrite => "MMIO write",
+            Reason::Interrupted => "interrupted by the VMM",
+            Reason::Other => "other",
+        }
+    }
 }
 
 /// Exits by reason. Each vCPU counts its own; the sums are made when it has ended.
@@ -73,12 +108,12 @@ impl ExitCounts {
     /// Name and count, for a table.
     pub fn rows(&self) -> [(&'static str, u64); 6] {
         [
-            ("port read", self.port_in),
-            ("port write", self.port_out),
-            ("MMIO read", self.mmio_read),
-            ("MMIO write", self.mmio_write),
-            ("interrupted by the VMM", self.interrupted),
-            ("other", self.other),
+            (Reason::PortIn.describe(), self.port_in),
+            (Reason::PortOut.describe(), self.port_out),
+            (Reason::MmioRead.describe(), self.mmio_read),
+            (Reason::MmioWrite.describe(), self.mmio_write),
+            (Reason::Interrupted.describe(), self.interrupted),
+            (Reason::Other.describe(), self.other),
         ]
     }
 }

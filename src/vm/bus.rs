@@ -7,8 +7,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::devices::{Action, MmioDevice, PortDevice};
+use super::devices::{Action, MmioDevice, PortDevice, RegisterNames};
 use super::layout::{Ports, Range};
+use crate::trace::devices::{self, DeviceMap};
 
 /// The most places without a device that are remembered; a guest could touch any number.
 const MAX_REMEMBERED: usize = 1024;
@@ -92,6 +93,19 @@ impl Bus {
         }
     }
 
+    /// Who answers where, by name.
+    pub fn map(&self) -> DeviceMap {
+        let ports = self.devices.iter().map(|(ports, device)| {
+            let device = device.lock().unwrap_or_else(PoisonError::into_inner);
+            let range = (ports.start.into(), ports.count.into());
+            named(device.name(), range, &device.registers())
+        });
+        let mapped = self.mapped.iter().map(|(range, device)| {
+            named(device.name(), (range.start, range.size()), &device.registers())
+        });
+        DeviceMap { ports: ports.collect(), mapped: mapped.collect() }
+    }
+
     /// How many accesses found no device.
     pub fn unclaimed(&self) -> u64 {
         self.unclaimed.count.load(Ordering::Relaxed)
@@ -111,6 +125,13 @@ impl Bus {
         let access = Range::sized(gpa, u64::try_from(size).ok()?)?;
         range.contains(access).then(|| (gpa - range.start, device.as_ref()))
     }
+}
+
+fn named(name: &str, (start, size): (u64, u64), registers: &[RegisterNames]) -> devices::Device {
+    let registers = registers
+        .iter()
+        .map(|(offset, read, write)| (*offset, ((*read).to_owned(), (*write).to_owned())));
+    devices::Device { name: name.to_owned(), start, size, registers: registers.collect() }
 }
 
 /// How many of an access' `size` bytes at `port` lie on the device's ports.

@@ -6,7 +6,7 @@
 //! and nothing has to be polled.
 
 use std::os::unix::thread::JoinHandleExt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -41,6 +41,12 @@ pub struct Snapshot {
 
 #[derive(Default)]
 struct State {
+    /// A debugger has stopped the guest.
+    frozen: bool,
+    /// Somebody else has paused it.
+    paused: bool,
+    /// It is to end, whoever holds it.
+    stopping: bool,
     /// How many outputs of the guest are full: it must wait until they were taken.
     throttled: usize,
     /// How many threads wait for the end of a pause.
@@ -52,6 +58,8 @@ struct State {
 
 /// The meeting point of the vCPU threads and the one who controls them.
 pub struct Control {
+    /// The vCPUs, by a bit each, that stand still while others run: a debugger steps one of them.
+    held: AtomicU32,
     /// The request and [`THROTTLED`], readable without the lock on the way into every KVM_RUN.
     request: AtomicU8,
     state: Mutex<State>,
@@ -61,6 +69,7 @@ pub struct Control {
 impl Default for Control {
     fn default() -> Self {
         Control {
+            held: AtomicU32::new(0),
             request: AtomicU8::new(Request::Run as u8),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -74,12 +83,29 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, request: Request) {
+    /// Changes what is asked for, and tells all who wait for that.
+    fn set(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.lock();
+        change(&mut state);
+        let request = match () {
+            () if state.stopping => Request::Stop,
+            () if state.paused || state.frozen => Request::Pause,
+            () => Request::Run,
+        };
         state.snapshots.clear();
         let throttled = if state.throttled > 0 { THROTTLED } else { 0 };
         self.request.store(request as u8 | throttled, Ordering::Release);
         self.changed.notify_all();
+    }
+
+    /// Has vCPUs stand still from their next exit on, for a debugger. Called by a vCPU thread, or before there
+    /// are any.
+    pub(super) fn hold(&self) {
+        self.set(|state| state.frozen = true);
+    }
+
+    fn is_held(&self, vcpu: u8) -> bool {
+        self.held.load(Ordering::Acquire) >> vcpu & 1 == 1
     }
 
     /// What is asked for now.
@@ -93,15 +119,18 @@ impl Control {
 
     /// Called by a vCPU thread before it enters the guest: what it is to do. Waits while the guest
     /// is throttled and nothing else is asked for.
-    pub fn next(&self) -> Request {
+    pub fn next(&self, vcpu: u8) -> Request {
         if self.request.load(Ordering::Acquire) == Request::Run as u8 {
-            return Request::Run;
+            return if self.is_held(vcpu) { Request::Pause } else { Request::Run };
         }
         let mut state = self.lock();
         while state.throttled > 0 && self.request() == Request::Run {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        self.request()
+        match self.request() {
+            Request::Run if self.is_held(vcpu) => Request::Pause,
+            request => request,
+        }
     }
 
     /// Makes the vCPUs wait at their next exit, because one of the guest's outputs is full; or lets
@@ -120,12 +149,14 @@ impl Control {
 
     /// Called by a vCPU thread that has seen [`Request::Pause`]: leaves a snapshot and waits until
     /// something else is asked for.
-    pub fn park(&self, snapshot: Snapshot) {
+    pub fn park(&self, vcpu: u8, snapshot: Snapshot) {
         let mut state = self.lock();
         state.parked += 1;
         state.snapshots.push(snapshot);
         self.changed.notify_all();
-        while self.request() == Request::Pause {
+        while self.request() == Request::Pause
+            || self.request() == Request::Run && self.is_held(vcpu)
+        {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.parked -= 1;
@@ -194,38 +225,69 @@ impl Threads {
         Threads { control, handles }
     }
 
-    fn kick(&self) {
+    /// Has all vCPUs leave the guest, to enter it again at once if nothing else is asked for.
+    pub(super) fn kick(&self) {
         for handle in &self.handles {
             // SAFETY: the thread was not joined yet, so its id is valid, even if it has ended.
             unsafe { libc::pthread_kill(handle.as_pthread_t(), kick_signal()) };
         }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.handles.len()
+    }
+
     /// Pauses all vCPUs and returns how each was found. Fewer snapshots than vCPUs: some have
-    /// ended.
+    /// ended, or a debugger has stopped them.
     pub fn pause(&self) -> Vec<Snapshot> {
-        self.control.set(Request::Pause);
+        self.control.set(|state| state.paused = true);
         self.kick();
-        let mut state = self.control.lock();
-        while state.parked + state.ended < self.handles.len() {
-            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.snapshots.clone()
+        self.wait_until_parked().snapshots.clone()
     }
 
     /// Lets paused vCPUs run again, and waits until they do, so that a pause that follows finds
     /// none of them still leaving this one.
     pub fn resume(&self) {
-        self.control.set(Request::Run);
+        self.control.set(|state| state.paused = false);
+        self.wait_until_left();
+    }
+
+    /// Stops all vCPUs for a debugger, and waits until they stand still.
+    pub(super) fn freeze(&self) {
+        self.control.hold();
+        self.kick();
+        drop(self.wait_until_parked());
+    }
+
+    /// Lets them run again, but for those whose bits are set.
+    pub(super) fn thaw(&self, held: u32) {
+        self.control.held.store(held, Ordering::Release);
+        self.control.set(|state| state.frozen = false);
+        self.wait_until_left();
+    }
+
+    fn wait_until_parked(&self) -> MutexGuard<'_, State> {
         let mut state = self.control.lock();
-        while state.parked > 0 {
+        while state.parked + state.ended < self.handles.len() {
+            state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
+    /// Waits until nobody is parked any more but those who are held, or all are to park again.
+    fn wait_until_left(&self) {
+        let held = self.control.held.load(Ordering::Acquire).count_ones();
+        let held = usize::try_from(held).unwrap_or(0);
+        let mut state = self.control.lock();
+        while state.parked > held && self.control.request() == Request::Run {
             state = self.control.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Ends all threads and returns their exit counts, added up.
     pub fn stop(self) -> ExitCounts {
-        self.control.set(Request::Stop);
+        self.control.set(|state| state.stopping = true);
         self.kick();
         let mut counts = ExitCounts::default();
         for handle in self.handles {

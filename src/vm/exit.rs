@@ -1,12 +1,12 @@
 //! KVM_RUN, and why it came back as a value.
 
-use kvm_bindings::{KVM_EXIT_IO, KVM_EXIT_IO_IN, kvm_run};
+use kvm_bindings::{KVM_EXIT_IO, KVM_EXIT_IO_IN, kvm_debug_exit_arch, kvm_run};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::report::Cause;
 
 /// Why a vCPU came back from the guest, with what it wants done.
-pub(super) enum Exit<'a> {
+pub enum Exit<'a> {
     /// `in`: the port, how many bytes an access has, and room for the data.
     PortIn(u16, usize, &'a mut [u8]),
     /// `out`: the port, how many bytes an access has, and the data.
@@ -15,6 +15,10 @@ pub(super) enum Exit<'a> {
     MmioRead(u64, &'a mut [u8]),
     /// A store to where KVM found no memory, and the data.
     MmioWrite(u64, &'a [u8]),
+    /// `hlt`, where KVM has no interrupt controllers that could end it.
+    Halted,
+    /// A breakpoint, a watchpoint or a single step, where KVM_SET_GUEST_DEBUG has asked for them.
+    Debug(kvm_debug_exit_arch),
     /// A signal: somebody wants something of this thread.
     Interrupted,
     /// The vCPU waits for its SIPI, and something else came.
@@ -28,7 +32,7 @@ pub(super) enum Exit<'a> {
 }
 
 /// Enters the guest and returns when it leaves.
-pub(super) fn enter(vcpu: &mut VcpuFd) -> Exit<'_> {
+pub fn enter(vcpu: &mut VcpuFd) -> Exit<'_> {
     let fatal = match vcpu.run() {
         // Dealt with below: how wide an access was stands only in the run structure.
         Ok(VcpuExit::IoIn(..) | VcpuExit::IoOut(..)) => None,
@@ -43,6 +47,8 @@ pub(super) fn enter(vcpu: &mut VcpuFd) -> Exit<'_> {
             let data = unsafe { std::slice::from_raw_parts(data.as_ptr(), data.len()) };
             return Exit::MmioWrite(gpa, data);
         }
+        Ok(VcpuExit::Hlt) => return Exit::Halted,
+        Ok(VcpuExit::Debug(debug)) => return Exit::Debug(debug),
         Ok(VcpuExit::Intr) => return Exit::Interrupted,
         Ok(VcpuExit::Shutdown) => Some(Cause::TripleFault),
         Ok(VcpuExit::FailEntry(reason, _)) => Some(Cause::FailEntry(reason)),

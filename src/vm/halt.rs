@@ -34,7 +34,9 @@ impl<'a> HaltWatch<'a> {
     fn look(&mut self) {
         let snapshots = self.threads.pause();
         self.threads.resume();
-        let dead = !snapshots.is_empty() && snapshots.iter().all(|vcpu| vcpu.dead);
+        // Those that a debugger has stopped are not among them.
+        let all = !snapshots.is_empty() && snapshots.len() == self.threads.count();
+        let dead = all && snapshots.iter().all(|vcpu| vcpu.dead);
         if dead && self.dead_before.as_ref().is_some_and(|before| same(before, &snapshots)) {
             self.end.declare(End::Halted);
         }

@@ -8,6 +8,9 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 
 use super::kvm::Error;
 use super::layout::{IDENTITY_MAP, TSS};
+use crate::trace::boot::monotonic;
+use crate::trace::event::Event;
+use crate::trace::ring::Writer;
 
 /// Creates PIC, I/O APIC, local APICs and PIT inside KVM. KVM then wires GSI n to PIC input n and
 /// I/O APIC input n. Comes before the vCPUs, so that they get local APICs.
@@ -26,7 +29,11 @@ pub fn create_controllers(vm: &VmFd) -> Result<(), Error> {
 }
 
 /// An edge-triggered interrupt line: a write to the eventfd is a pulse on the GSI.
-pub struct Line(EventFd);
+pub struct Line {
+    event: EventFd,
+    /// Where its pulses are recorded, if anybody wants to know.
+    lane: Option<Writer>,
+}
 
 impl Line {
     /// Connects an eventfd to `gsi`.
@@ -38,7 +45,12 @@ impl Line {
         let event = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC)
             .map_err(|error| failed(kvm_ioctls::Error::new(error.raw_os_error().unwrap_or(0))))?;
         vm.register_irqfd(&event, gsi).map_err(failed)?;
-        Ok(Line(event))
+        Ok(Line { event, lane: None })
+    }
+
+    /// Has its pulses recorded.
+    pub fn trace(self, lane: Option<Writer>) -> Line {
+        Line { lane, ..self }
     }
 }
 
@@ -46,6 +58,9 @@ impl Trigger for Line {
     type E = io::Error;
 
     fn trigger(&self) -> io::Result<()> {
-        self.0.write(1)
+        if let Some(lane) = &self.lane {
+            lane.put(Event::Notified { at: monotonic(), interrupt: true }.words());
+        }
+        self.event.write(1)
     }
 }

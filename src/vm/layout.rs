@@ -123,6 +123,9 @@ pub struct Ports {
 pub const I8042: Ports = Ports { start: 0x60, count: 5 };
 /// CMOS real-time clock: index and data.
 pub const RTC: Ports = Ports { start: 0x70, count: 2 };
+/// An access that stands for a breakpoint, where a debugger has put one into the guest's code (docs/gdb.md).
+/// Nothing on a PC answers here.
+pub const BREAKPOINT: Ports = Ports { start: 0xEE, count: 1 };
 /// 16550 UART, the PC's first serial port.
 pub const COM1: Ports = Ports { start: 0x3F8, count: 8 };
 /// pvpanic: the guest reports its own panic.
@@ -142,8 +145,18 @@ pub const PCI_CONFIG: Ports = Ports { start: 0xCF8, count: 8 };
 /// Reset control register (Intel ICH "RST_CNT"), a byte inside [`PCI_CONFIG`].
 pub const RESET_CONTROL: u16 = 0xCF9;
 
-const PORT_MAP: [Ports; 9] =
-    [I8042, RTC, COM1, PVPANIC, BOOT_MARK, PM1_EVENT, PM1_CONTROL, ACPI_RESET, PCI_CONFIG];
+const PORT_MAP: [Ports; 10] = [
+    I8042,
+    RTC,
+    BREAKPOINT,
+    COM1,
+    PVPANIC,
+    BOOT_MARK,
+    PM1_EVENT,
+    PM1_CONTROL,
+    ACPI_RESET,
+    PCI_CONFIG,
+];
 const _: () = assert_ports_in_order(&PORT_MAP);
 
 // ---- interrupts -----------------------------------------------------------------------------

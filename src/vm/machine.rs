@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use kvm_ioctls::{IoEventAddress, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, VmFd};
 use thiserror::Error;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError, GuestMemoryMmap};
 use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
@@ -28,6 +28,7 @@ use super::devices::serial::SerialPort;
 use super::devices::virtio::VirtioDevice;
 use super::devices::virtio::mmio::{QUEUE_NOTIFY, Transport};
 use super::end::{End, EndSlot, Failure};
+use super::gdb;
 use super::irq::{self, Line};
 use super::layout::{self, Ports, VirtioSlot};
 use super::lost_memory::LostMemory;
@@ -35,6 +36,7 @@ use super::output::{GuestOutput, Output};
 use super::vcpu::{Shared, Vcpu};
 use super::{kvm, memory};
 use crate::trace::boot::{Phase, Recorder};
+use crate::trace::file::about::Source;
 use crate::workload::Cpus;
 
 /// Why the machine could not be built. Everything about the files was checked by the plan.
@@ -76,7 +78,8 @@ pub struct SerialLine {
 pub struct Machine {
     // Fields are dropped in this order: vCPUs before the VM, the VM before its memory.
     vcpus: Vec<Vcpu>,
-    _vm: VmFd,
+    vm: VmFd,
+    gdb: Option<gdb::Server>,
     shared: Arc<Shared>,
     virtio: Transports,
     lost_memory: LostMemory,
@@ -142,8 +145,9 @@ impl Machine {
         recorder.reached(Phase::VcpusReady);
 
         let end = EndSlot::new().map_err(|error| Error::Resources("file descriptors", error))?;
-        let shared = Arc::new(Shared { bus, memory, control, end: Arc::new(end), recorder });
-        Ok(Machine { vcpus, _vm: vm, shared, virtio, lost_memory, serial, loaded })
+        let end = Arc::new(end);
+        let shared = Arc::new(Shared { bus, memory, control, end, recorder, hooks: None });
+        Ok(Machine { vcpus, vm, gdb: None, shared, virtio, lost_memory, serial, loaded })
     }
 
     /// Puts one more device on the bus, on ports that the layout leaves free.
@@ -154,6 +158,29 @@ impl Machine {
         }
     }
 
+    /// Has debuggers served once it runs: it stands still until one lets it go on.
+    ///
+    /// # Errors
+    /// No file descriptor left.
+    pub fn debug(&mut self, settings: gdb::Settings) -> Result<(), Error> {
+        let descriptors = |error| Error::Resources("file descriptors", error);
+        let memory = &self.shared.memory;
+        let debugger = gdb::Debugger::new(&self.vm, &mut self.vcpus, memory, settings.view)
+            .map_err(descriptors)?;
+        // Nobody else has the shared part before the vCPUs were started.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.hooks = Some(debugger.hooks());
+        }
+        self.shared.control.hold();
+        self.gdb = Some(gdb::Server::new(debugger, settings));
+        Ok(())
+    }
+
+    /// What serves debuggers, if that was asked for.
+    pub(super) fn take_debugger(&mut self) -> Option<gdb::Server> {
+        self.gdb.take()
+    }
+
     /// (8) Starts a thread a vCPU; (9) they run.
     ///
     /// # Errors
@@ -161,6 +188,7 @@ impl Machine {
     pub fn start(&mut self) -> Result<Threads, Error> {
         let _blocked =
             KickBlocked::new().map_err(|errno| Error::Resources("signal masks", errno.into()))?;
+        self.trace();
         let mut handles = Vec::new();
         for vcpu in self.vcpus.drain(..) {
             let shared = self.shared.clone();
@@ -178,6 +206,19 @@ impl Machine {
             }
         }
         Ok(Threads::new(self.shared.control.clone(), handles))
+    }
+
+    /// Has what happens recorded, if anybody wants to know.
+    fn trace(&mut self) {
+        let Some(tracer) = self.shared.recorder.tracer() else { return };
+        tracer.devices(&self.shared.bus.map());
+        let has_registers = self.vm.check_extension(Cap::SyncRegs);
+        for vcpu in &mut self.vcpus {
+            vcpu.trace(tracer, has_registers);
+        }
+        for (slot, transport) in (0..).zip(&self.virtio.0) {
+            transport.trace(tracer, slot);
+        }
     }
 
     /// Stops the devices, once the vCPUs have stopped: what the host has in hand is waited for.
@@ -305,7 +346,11 @@ fn insert_serial(
 ) -> Result<SerialLine, Error> {
     let descriptors = |error| Error::Resources("file descriptors", error);
     let room = EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC).map_err(descriptors)?;
-    let interrupt = Line::connect(vm, layout::COM1_GSI)?;
+    let lane = recorder.tracer().and_then(|tracer| {
+        let device = "serial".to_owned();
+        tracer.lane(Source::Line { device, gsi: layout::COM1_GSI }).writer()
+    });
+    let interrupt = Line::connect(vm, layout::COM1_GSI)?.trace(lane);
     let announce = room.try_clone().map_err(descriptors)?;
     let port = SerialPort::new(interrupt, announce, output, recorder.clone());
     let port = Arc::new(Mutex::new(port));

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::rc::Rc;
+use std::thread;
 
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,6 +22,7 @@ use super::halt::HaltWatch;
 use super::huge_pages::AfterBoot;
 use super::machine::{self, Machine, SerialLine};
 use super::output::Output;
+use super::sampler::Sampler;
 use super::watch::watch;
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::ExitCounts;
@@ -114,9 +116,17 @@ pub(super) fn run_machine(
     recorder: &Recorder,
 ) -> Result<Outcome, machine::Error> {
     let threads = machine.start()?;
-    if let Err(error) = event_loop(&machine, &threads, attended) {
-        machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
-    }
+    let samples = recorder.tracer().and_then(|tracer| tracer.samples());
+    let debugger = machine.take_debugger();
+    thread::scope(|scope| {
+        if let Some(debugger) = debugger {
+            let (threads, end) = (&threads, machine.end());
+            scope.spawn(move || debugger.serve(threads, end));
+        }
+        if let Err(error) = event_loop(&machine, &threads, attended, samples) {
+            machine.end().declare(End::Failed(Failure::EventLoop(error.to_string())));
+        }
+    });
     let exits = threads.stop();
     machine.stop_devices();
     recorder.reached(Phase::End);
@@ -164,6 +174,7 @@ fn event_loop(
     machine: &Machine,
     threads: &Threads,
     attended: Option<(&mut Console, &Signals)>,
+    samples: Option<u32>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let finished = Rc::new(Cell::new(false));
     let mut manager: EventManager<Box<dyn MutEventSubscriber + '_>> = EventManager::new()?;
@@ -178,6 +189,9 @@ fn event_loop(
         manager.add_subscriber(Box::new(events));
     }
     manager.add_subscriber(Box::new(HaltWatch::new(threads, end)?));
+    if let Some(rate) = samples {
+        manager.add_subscriber(Box::new(Sampler::new(threads, rate)?));
+    }
     manager.add_subscriber(Box::new(AfterBoot::new(machine.memory())?));
     while !finished.get() {
         match manager.run() {

@@ -19,10 +19,13 @@ use super::cpuid::Cpuid;
 use super::devices::Action;
 use super::end::{End, EndSlot, Failure};
 use super::exit::{self, Exit};
+use super::exit_log::ExitLog;
+use super::gdb::hooks::Hooks;
 use super::kvm::Error;
 use super::report::{Cause, Report};
 use crate::trace::boot::{Phase, Recorder};
 use crate::trace::exits::{ExitCounts, Reason};
+use crate::trace::tracer::Tracer;
 
 mod ioctl {
     use kvm_bindings::{KVMIO, kvm_signal_mask};
@@ -50,6 +53,8 @@ pub struct Shared {
     pub end: Arc<EndSlot>,
     /// Boot phases.
     pub recorder: Arc<Recorder>,
+    /// A debugger's.
+    pub(super) hooks: Option<Arc<Hooks>>,
 }
 
 impl Shared {
@@ -62,6 +67,7 @@ impl Shared {
 pub struct Vcpu {
     id: u8,
     fd: VcpuFd,
+    log: Option<ExitLog>,
 }
 
 impl Vcpu {
@@ -71,7 +77,7 @@ impl Vcpu {
     /// KVM's.
     pub fn create(vm: &VmFd, id: u8) -> Result<Vcpu, Error> {
         let fd = vm.create_vcpu(id.into()).map_err(|error| Error::Call("create a vCPU", error))?;
-        Ok(Vcpu { id, fd })
+        Ok(Vcpu { id, fd, log: None })
     }
 
     /// Its number, and its APIC id.
@@ -84,7 +90,7 @@ impl Vcpu {
     /// # Errors
     /// KVM's, with what it could not do.
     pub fn configure(&self, cpuid: &Cpuid) -> Result<(), Error> {
-        let Vcpu { id, fd } = self;
+        let Vcpu { id, fd, .. } = self;
         fd.set_cpuid2(&cpuid.of_vcpu(*id)?).map_err(|error| Error::Call("set CPUID", error))?;
         let msrs = [
             (MSR_IA32_MISC_ENABLE, MISC_ENABLE_FAST_STRING),
@@ -117,6 +123,11 @@ impl Vcpu {
         self.fd.get_tsc_khz().ok().filter(|khz| *khz != 0)
     }
 
+    /// Has its exits written down. `has_registers`: KVM can leave the registers where they cost nothing.
+    pub fn trace(&mut self, tracer: &Arc<Tracer>, has_registers: bool) {
+        self.log = ExitLog::new(tracer, self.id, &mut self.fd, has_registers);
+    }
+
     /// Runs the guest on this thread until the machine ends; returns how often it left.
     pub fn run(mut self, shared: &Shared) -> ExitCounts {
         let mut counts = ExitCounts::default();
@@ -127,24 +138,50 @@ impl Vcpu {
         }
         shared.recorder.reached(Phase::FirstRun);
         loop {
-            match shared.control.next() {
+            match shared.control.next(self.id) {
                 Request::Run => {}
-                Request::Pause => shared.control.park(self.snapshot()),
-                Request::Stop => return counts,
+                Request::Pause => shared.control.park(self.id, self.snapshot()),
+                Request::Stop => break,
+            }
+            if let Some(log) = &self.log {
+                log.entering();
             }
             let (reason, end) = self.step(shared);
             counts.count(reason);
+            if let Some(log) = &self.log {
+                log.note(reason, &mut self.fd);
+            }
+            if let Some(hooks) = &shared.hooks {
+                hooks.settle(self.id, &mut self.fd, &shared.memory, &shared.control);
+            }
             if let Some(end) = end {
                 shared.end.declare(end);
-                return counts;
+                break;
             }
         }
+        if let Some(log) = &self.log {
+            log.end(&self.fd);
+        }
+        counts
     }
 
     /// Enters the guest once and deals with why it left.
     fn step(&mut self, shared: &Shared) -> (Reason, Option<End>) {
         let id = self.id;
-        match exit::enter(&mut self.fd) {
+        let hooks = shared.hooks.as_deref();
+        let exit = exit::enter(&mut self.fd);
+        if let Some(log) = &self.log {
+            log.left();
+        }
+        match exit {
+            Exit::MmioWrite(gpa, data)
+                if hooks.is_some_and(|hooks| hooks.store(&shared.memory, id, gpa, data)) =>
+            {
+                (Reason::MmioWrite, None)
+            }
+            Exit::PortOut(port, ..) if hooks.is_some_and(|hooks| hooks.port_out(id, port)) => {
+                (Reason::PortOut, None)
+            }
             // No device lives in RAM: KVM found no page there to read or write.
             Exit::MmioRead(gpa, _) | Exit::MmioWrite(gpa, _) if shared.is_ram(gpa) => {
                 (Reason::Other, Some(End::Failed(Failure::Memory(id))))
@@ -170,6 +207,14 @@ impl Vcpu {
                 shared.bus.mmio_write(gpa, data);
                 (Reason::MmioWrite, None)
             }
+            Exit::Debug(debug) => {
+                if let Some(hooks) = hooks {
+                    hooks.debug(id, &debug);
+                }
+                (Reason::Other, None)
+            }
+            // There are interrupt controllers: it stays in KVM.
+            Exit::Halted => (Reason::Other, None),
             Exit::Interrupted => {
                 forget_kick();
                 (Reason::Interrupted, None)
@@ -220,8 +265,16 @@ impl Vcpu {
         Snapshot { dead: halted || !self.is_started(), rip }
     }
 
+    /// KVM's side of it.
+    pub fn fd(&mut self) -> &mut VcpuFd {
+        &mut self.fd
+    }
+
     /// Opens the thread's signal mask to the kick signal for the time inside KVM_RUN.
-    fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// KVM's.
+    pub fn listen_for_kicks_in_guest_only(&self) -> io::Result<()> {
         #[repr(C, packed)]
         struct SignalMask {
             length: u32,

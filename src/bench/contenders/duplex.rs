@@ -68,10 +68,16 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
             command.arg("--volume").arg(volume(data));
         }
         if job.net {
-            command.args(["--net", "user"]);
+            command.args(["--net", &network(job, is_vm)]);
+        }
+        if let Some(layer) = &job.layer {
+            command.arg("--keep").arg(layer);
         }
         if job.timing {
             command.args(["--timing", "--json"]);
+        }
+        if job.input {
+            command.arg("--interactive");
         }
         command.arg("--").arg(&workshop.image).args(&job.argv);
         Ok(command)
@@ -83,6 +89,15 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
 fn files(workshop: &Workshop, is_vm: bool) -> Vec<PathBuf> {
     let kernel = workshop.guest.as_ref().filter(|_| is_vm).map(|guest| guest.kernel.clone());
     std::iter::once(workshop.duplex.clone()).chain(kernel).collect()
+}
+
+/// As `--net` has it.
+fn network(job: &Job, is_vm: bool) -> String {
+    match &job.bridge {
+        Some(bridge) if is_vm => format!("tap={bridge}p0"),
+        Some(bridge) => format!("bridge={bridge}"),
+        None => "user".into(),
+    }
 }
 
 fn volume(data: &Path) -> std::ffi::OsString {

@@ -12,6 +12,10 @@ use crate::bench::contender::Job;
 use crate::bench::results::Wall;
 use crate::bench::workshop::{DATA, Workshop};
 
+/// What podman limits by itself, and the most that it is given.
+const LIMITS: [(&str, Resource, u64); 2] =
+    [("nofile", Resource::RLIMIT_NOFILE, 1 << 20), ("nproc", Resource::RLIMIT_NPROC, 1000)];
+
 pub(super) fn podman(workshop: &Workshop) -> Found {
     let mut described = describe("podman", "podman", Wall::Container);
     let program = Program::find("podman", "Debian's package podman", &mut described)?;
@@ -23,11 +27,10 @@ pub(super) fn podman(workshop: &Workshop) -> Found {
         // Without systemd there is nobody else to ask for a control group.
         command.args(["--cgroup-manager", "cgroupfs", "run", "--rm"]);
         // Its own defaults are refused to whoever may not raise limits.
-        for (name, resource) in
-            [("nofile", Resource::RLIMIT_NOFILE), ("nproc", Resource::RLIMIT_NPROC)]
-        {
-            if let Some((soft, hard)) = finite(resource) {
-                command.args(["--ulimit", &format!("{name}={soft}:{hard}")]);
+        for (name, resource, most) in LIMITS {
+            if let Some(hard) = finite(resource) {
+                let limit = hard.min(most);
+                command.args(["--ulimit", &format!("{name}={limit}:{limit}")]);
             }
         }
         command.args(["--name", &workshop.name(number)]);
@@ -101,14 +104,17 @@ pub(super) fn ctr(workshop: &Workshop) -> Found {
     .found()
 }
 
-/// This process's own limits, where they are any.
-fn finite(resource: Resource) -> Option<(u64, u64)> {
-    getrlimit(resource).ok().filter(|(_, hard)| *hard != RLIM_INFINITY)
+/// This process's own hard limit, where there is any.
+fn finite(resource: Resource) -> Option<u64> {
+    getrlimit(resource).ok().map(|(_, hard)| hard).filter(|hard| *hard != RLIM_INFINITY)
 }
 
 /// The options that docker and those who follow it have.
 fn docker_options(job: &Job, command: &mut Command) {
     command.arg("--read-only");
+    if job.input {
+        command.arg("--interactive");
+    }
     if !job.net {
         command.args(["--network", "none"]);
     }

@@ -2,12 +2,14 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
 use super::observe::OBSERVE;
+use super::plan::{Machine, plan, tell};
 use super::progress::Progress;
+use crate::bench::cases::Questions;
 use crate::bench::claims;
 use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
@@ -20,7 +22,6 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
-use crate::host;
 use crate::random::random_bytes;
 use crate::testbed;
 
@@ -33,6 +34,7 @@ const WARM_UP: u32 = 2;
 /// What is asked for.
 pub(super) struct Asked {
     pub(super) cases: Vec<Case>,
+    pub(super) questions: Questions,
     pub(super) peers: bool,
     pub(super) only: Vec<String>,
     pub(super) runs: u32,
@@ -50,9 +52,11 @@ pub(super) fn seed() -> Result<u64, std::io::Error> {
 pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     let started = OffsetDateTime::now_utc();
     let clock = Instant::now();
+    let stop = Stop::on_signals()?;
     // Told before anything is done, as one that is cut off has to be repeatable too.
     say(format_args!("seed {}", asked.seed));
-    let cautions = facts::cautions();
+    let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
+    let cautions = facts::cautions(emulated.as_deref());
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let mut workshop = Workshop::set_up(scratch.path())?;
     workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
@@ -62,7 +66,9 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         workshop,
         disk: None,
         wanted: Wanted { peers: asked.peers, only: asked.only.clone(), vms: Vms::Here },
-        cases: asked.cases.clone(),
+        cases: Vec::new(),
+        questions: asked.questions.clone(),
+        after: Duration::ZERO,
         schedule,
         place: Place::Host,
     };
@@ -81,10 +87,14 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    for (place, vms) in places(asked) {
+    let plan = plan(asked);
+    tell(&plan);
+    for (number, at) in plan.iter().enumerate() {
+        let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
+        let order = Order { cases: at.cases.clone(), after, ..order.clone() };
         if results.complete {
-            let observed = observe(&order, place, vms)?;
-            add(&mut results, place, observed);
+            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
+            add(&mut results, at.place, observed);
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
@@ -92,20 +102,8 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
     Ok(results)
 }
 
-/// Where to measure: VMs are with all others in one place.
-fn places(asked: &Asked) -> Vec<(Place, Vms)> {
-    if asked.count_instructions {
-        return vec![(Place::Counting, Vms::Here)];
-    }
-    match (asked.testbed.reason(false), host::virtualization().lack()) {
-        (Some(_), _) => vec![(Place::Host, Vms::Elsewhere), (Place::Testbed, Vms::Here)],
-        (None, Some(lack)) => vec![(Place::Host, Vms::Nowhere(lack))],
-        (None, None) => vec![(Place::Host, Vms::Here)],
-    }
-}
-
 /// Carries the order out at this place, with VMs or without.
-fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Error>> {
+fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observed, Box<dyn Error>> {
     let wanted = Wanted { vms, ..order.wanted.clone() };
     let order = Order { wanted, ..order.clone() };
     if place != Place::Host {
@@ -114,8 +112,7 @@ fn observe(order: &Order, place: Place, vms: Vms) -> Result<Observed, Box<dyn Er
     if let Err(error) = hybrid::leave() {
         log::info!("control groups of both versions stay: {error}; crun may refuse this host");
     }
-    let stop = Stop::on_signals()?;
-    Ok(measure(&order, &mut Progress::new(place.word()), &stop))
+    Ok(measure(&order, &mut Progress::new(place.word()), stop))
 }
 
 fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {

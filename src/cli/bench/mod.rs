@@ -4,6 +4,7 @@ mod compare;
 mod go;
 mod observe;
 mod out;
+mod plan;
 mod progress;
 mod read;
 
@@ -14,8 +15,11 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::go::Asked;
+use super::report;
 use super::testbed_mode::TestbedMode;
+use crate::bench::cases::Questions;
 use crate::bench::contenders;
+use crate::bench::labs::Lab;
 use crate::bench::results::Case;
 
 pub(super) use self::observe::{OBSERVE, ObserveArgs, observe};
@@ -30,6 +34,9 @@ Examples:
   duplex bench start                            plain process, container and VM
   duplex bench start --peers --out report       with crun, runc, QEMU and what else is here
   duplex bench start --count-instructions       in instructions, which can be repeated
+  duplex bench density --instances 100          how many this machine has room for
+  duplex bench noise                            what a neighbour takes, with limits and without
+  duplex bench lab resource-exhaustion          a failure, and what mends it
   duplex bench all --runs 10 --out report
   duplex bench compare report/report.json later/report.json
 
@@ -51,8 +58,59 @@ enum Chosen {
 enum Command {
     /// How long until the workload says something
     Start(MeasureArgs),
-    /// All of it
-    All(MeasureArgs),
+    /// How fast it computes, and is served by its kernel
+    Cpu(MeasureArgs),
+    /// What memory an instance needs, and what comes back when its workload gives some back
+    Memory(MeasureArgs),
+    /// How fast it reads, writes and makes durable
+    Disk(MeasureArgs),
+    /// How fast it talks with this host
+    Net(MeasureArgs),
+    /// How many start at once, how fast, and what each needs
+    Density(DensityArgs),
+    /// How much a neighbour disturbs that eats processors, memory, the disk or processes. In the testbed,
+    /// unless --testbed never is given
+    Noise(MeasureArgs),
+    /// What it can see and reach, tried from inside
+    Isolation(MeasureArgs),
+    /// A production failure, lived again, with what mends it. Those that could starve this host are lived in the
+    /// testbed, unless --testbed never is given
+    Lab(LabArgs),
+    /// All of it but the labs, in 40 minutes: where --runs does not fit, tables have fewer rounds, and say how many
+    All(DensityArgs),
+}
+
+/// The cases of `all`, in the order in which they are measured.
+const ALL: [Case; 8] = [
+    Case::Start,
+    Case::Cpu,
+    Case::Memory,
+    Case::Disk,
+    Case::Net,
+    Case::Density,
+    Case::Isolation,
+    Case::Noise,
+];
+
+#[derive(clap::Args)]
+struct DensityArgs {
+    /// How many instances run at once at most [default: 32, and 8 in the testbed]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    instances: Option<u32>,
+    #[command(flatten)]
+    measure: MeasureArgs,
+}
+
+#[derive(clap::Args)]
+struct LabArgs {
+    /// Which
+    #[arg(value_name = "NAME", value_enum)]
+    lab: Lab,
+    /// With slow-scaling: how many instances are wanted at once [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    instances: Option<u32>,
+    #[command(flatten)]
+    measure: MeasureArgs,
 }
 
 /// What all cases have in common.
@@ -87,10 +145,30 @@ struct MeasureArgs {
 }
 
 impl Command {
-    fn asked(&self) -> (Vec<Case>, &MeasureArgs) {
-        match self {
-            Command::Start(args) | Command::All(args) => (vec![Case::Start], args),
-        }
+    fn asked(&self) -> (Vec<Case>, Questions, &MeasureArgs) {
+        let nothing_else = Questions::default();
+        let (case, args) = match self {
+            Command::All(args) | Command::Density(args) => {
+                let is_all = matches!(self, Command::All(_));
+                let cases = if is_all { ALL.to_vec() } else { vec![Case::Density] };
+                let questions =
+                    Questions { instances: args.instances, in_time: is_all, ..nothing_else };
+                return (cases, questions, &args.measure);
+            }
+            Command::Lab(args) => {
+                let questions =
+                    Questions { lab: Some(args.lab), instances: args.instances, ..nothing_else };
+                return (vec![Case::Lab], questions, &args.measure);
+            }
+            Command::Start(args) => (Case::Start, args),
+            Command::Cpu(args) => (Case::Cpu, args),
+            Command::Memory(args) => (Case::Memory, args),
+            Command::Disk(args) => (Case::Disk, args),
+            Command::Net(args) => (Case::Net, args),
+            Command::Noise(args) => (Case::Noise, args),
+            Command::Isolation(args) => (Case::Isolation, args),
+        };
+        (vec![case], nothing_else, args)
     }
 }
 
@@ -100,9 +178,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         Chosen::Measure(command) => command,
         Chosen::Read(command) => return command.run(),
     };
-    let (cases, args) = command.asked();
+    let (cases, questions, args) = command.asked();
+    if args.count_instructions && cases != [Case::Start] {
+        return Err("--count-instructions: only starts are counted: `duplex bench start`".into());
+    }
+    if let Some(lab) = questions.lab {
+        report(format_args!("{}\n", lab.story()));
+    }
     let asked = Asked {
         cases,
+        questions,
         peers: args.peers || !args.only.is_empty(),
         only: args.only.clone(),
         runs: args.runs,

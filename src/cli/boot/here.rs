@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{Args, devices};
-use crate::cli::{FAILED, say, timing};
+use crate::cli::tracing::{TraceOrder, Tracing, command_line};
+use crate::cli::{FAILED, debugger, say, timing};
 use crate::trace::boot::Recorder;
+use crate::trace::file::about::{About, Half};
 use crate::vm::boot::plan::Plan;
 use crate::vm::console::Console;
 use crate::vm::devices::virtio::block::backing::Backing;
 use crate::vm::end::End;
+use crate::vm::gdb::View;
 use crate::vm::kvm;
 use crate::vm::machine::Machine;
 use crate::vm::session::{self, Signals};
@@ -28,6 +31,8 @@ pub(super) fn run(
     let recorder = Arc::new(recorder);
     // Before any thread is started: the signals stay blocked in all of them.
     let signals = Signals::take()?;
+    let tracing = args.trace.order()?;
+    let tracing = tracing.map(|order| trace(&order, args, boot, &recorder)).transpose()?;
     let mut console = Console::open(&boot.serial, &boot.hvc)?;
     // Kept from one start to the next: programs on the host may connect at any moment.
     let vsock = devices::open_vsock(boot)?;
@@ -35,7 +40,11 @@ pub(super) fn run(
         let device = Path::new(kvm::DEVICE);
         let serial = console.serial();
         let virtio = devices::build(boot, &plan, disks, vsock.as_ref(), console.hvc())?;
-        let machine = Machine::build(device, &plan, boot.cpus, virtio, serial, recorder.clone())?;
+        let mut machine =
+            Machine::build(device, &plan, boot.cpus, virtio, serial, recorder.clone())?;
+        if let Some(address) = &args.gdb {
+            debugger::attach(&mut machine, address, Some(&boot.kernel), View::Long)?;
+        }
         let outcome = session::run(machine, &mut console, &signals, &recorder)?;
         if !resets(&outcome.end, boot) || boot.on_reboot == OnReboot::Exit {
             break outcome;
@@ -47,10 +56,31 @@ pub(super) fn run(
     // Messages come after the guest's last line, on a terminal that is the caller's again.
     drop(console);
     let status = conclude(&outcome.end, boot);
+    if let Some(tracing) = tracing {
+        tracing.conclude(&recorder, true);
+    }
     if args.timing {
         timing::print(&recorder, &outcome.figures, args.timing_unit, args.json)?;
     }
     Ok(status.into())
+}
+
+/// Begins a trace.
+fn trace(
+    order: &TraceOrder,
+    args: &Args,
+    boot: &Boot,
+    recorder: &Recorder,
+) -> Result<Tracing, Box<dyn Error>> {
+    let about = About {
+        command: command_line(["duplex".into()].into_iter().chain(std::env::args_os().skip(1))),
+        kernel: Some(boot.kernel.to_string_lossy().into_owned()),
+        cmdline: Some(boot.cmdline.as_os_str().to_string_lossy().into_owned()),
+        ..About::default()
+    };
+    let tracing = Tracing::begin(order, Half::Vm, args.timing_unit, recorder, about)?;
+    tracing.record(recorder)?;
+    Ok(tracing)
 }
 
 fn resets(end: &End, boot: &Boot) -> bool {

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Args;
-use crate::cli::{interface, say, session, timing};
+use crate::cli::tracing::TraceOrder;
+use crate::cli::{debugger, interface, say, session, timing};
 use crate::testbed::{self, Machine};
 use crate::workload::{Boot, OnReboot, Serial};
 
@@ -23,10 +24,17 @@ pub(super) fn run(args: &Args, boot: &Boot, reason: &str) -> Result<ExitCode, Bo
     if let Some(vsock) = &boot.vsock {
         return Err(out_of_reach(&vsock.path).into());
     }
+    if let Some(address) = &args.gdb {
+        debugger::check_testbed(address)?;
+    }
     say(format_args!("booting in the testbed ({reason})"));
-    let mut session = session(command(args, boot))?;
+    let trace = args.trace.order()?;
+    let mut session = session(command(args, boot, trace.as_ref()))?;
     session.inputs.push(boot.kernel.clone());
     session.inputs.extend(boot.initrd.clone());
+    // Held, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
+    let _locked = trace.as_ref().map(TraceOrder::hold).transpose()?;
+    session.writable.extend(trace.map(|trace| trace.path));
     for console in [&boot.serial, &boot.hvc] {
         if let Serial::Path(path) = console {
             session.writable.push(path.clone());
@@ -82,7 +90,7 @@ fn check_is_no_device(disk: &Path) -> Result<(), String> {
 }
 
 /// The command inside the testbed: this one, with everything decided.
-fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
+fn command(args: &Args, boot: &Boot, trace: Option<&TraceOrder>) -> Vec<OsString> {
     let mut argv: Vec<OsString> = vec![testbed::PROGRAM.into(), "boot".into()];
     let mut option = |name: &str, value: OsString| argv.extend([name.into(), value]);
     option("--testbed", "never".into());
@@ -103,6 +111,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     for disk in &boot.disks {
         option("--disk", disk.to_argument());
     }
+    if let Some(address) = &args.gdb {
+        option("--gdb", address.to_string().into());
+    }
     if boot.on_reboot == OnReboot::Restart {
         option("--on-reboot", "restart".into());
     }
@@ -117,6 +128,9 @@ fn command(args: &Args, boot: &Boot) -> Vec<OsString> {
     }
     if boot.balloon {
         argv.push("--balloon".into());
+    }
+    if let Some(trace) = trace {
+        argv.extend(trace.arguments());
     }
     if args.json {
         argv.push("--json".into());

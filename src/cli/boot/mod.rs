@@ -15,6 +15,7 @@ use crate::trace::boot::{Phase, Recorder};
 use crate::vm::boot::kernel::{self, Kernel};
 use crate::vm::boot::plan::{self, Plan};
 use crate::vm::devices::virtio::block::backing;
+use crate::vm::gdb::listener::Address;
 use crate::vm::memory;
 use crate::workload::{Boot, Cmdline, Cpus, Disk, MemorySize, Net, OnReboot, Serial, Vsock};
 
@@ -25,6 +26,7 @@ mod in_testbed;
 use crate::cli::interface;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::Unit;
+use crate::cli::tracing::TraceArgs;
 
 /// Boot a guest kernel in a VM, with its serial console on this terminal
 ///
@@ -45,7 +47,10 @@ Examples:
   duplex boot --kernel vmlinux --initrd rootfs.cpio --hvc stdio --serial early.log
   duplex boot --kernel vmlinux --cmdline 'console=ttyS0 root=/dev/vda' --disk root.img,ro
   duplex boot --net user --cmdline 'console=ttyS0 duplex.ip=dhcp duplex.then=shell'
+  duplex boot --kernel vmlinux --initrd rootfs.cpio --gdb ./gdb.sock
+      and in another terminal: gdb -ex 'target remote ./gdb.sock' -ex 'hbreak start_kernel'
   duplex boot --kernel vmlinux --initrd rootfs.cpio --count-instructions
+  duplex boot --trace boot.trace; duplex trace show boot.trace
 
 Exit status: 0 when the guest powers off, halts or resets; 125 when it panics, hits a triple fault
 (unless 'reboot=t' stands in --cmdline) or duplex fails; 128+n when signal n ended it.")]
@@ -105,6 +110,10 @@ pub(super) struct Args {
     /// Give memory that the guest frees back to the host, by a balloon device
     #[arg(long)]
     balloon: bool,
+    /// Have the guest stand still before its first instruction until GDB connects: at a port of this host's
+    /// loopback, or at a Unix socket with a / in its name (mode 0600). See docs/gdb.md
+    #[arg(long, value_name = "PORT|PATH")]
+    gdb: Option<Address>,
     /// What a reset by the guest does
     #[arg(long, value_enum, value_name = "ACTION", default_value = "exit")]
     on_reboot: OnReboot,
@@ -125,6 +134,8 @@ pub(super) struct Args {
     /// What the clock counts: set inside the testbed
     #[arg(long, value_enum, hide = true, default_value = "milliseconds")]
     timing_unit: Unit,
+    #[command(flatten)]
+    trace: TraceArgs,
 }
 
 /// Why a guest could not be booted, with the file that it was about.

@@ -1,6 +1,7 @@
 //! Runs a command in a container.
 
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use super::{Args, limits, network};
 use crate::cli::FAILED;
 use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::timing::{self, Timing, Unit};
+use crate::cli::tracing::{TraceOrder, Tracing};
 use crate::container::{Container, Plan, Times, USERS, Volume, Wanted};
 use crate::guest_images::Cache;
 use crate::image;
@@ -24,6 +26,7 @@ use crate::isolate::is_master_of_all_files;
 use crate::session::host::{End, Signals};
 use crate::session::protocol::Ending;
 use crate::trace::boot::{Phase, Recorder};
+use crate::trace::file::{self, about::About};
 use crate::trace::steps::SharedStamps;
 use crate::workload::{self, AddressedNet, NetBackend};
 
@@ -57,13 +60,21 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<ContainerOrder
             false => None,
         },
     };
-    let plan = Plan::new(&wanted)?;
+    let mut plan = Plan::new(&wanted)?;
+    if let Some(until) = &args.until {
+        if wanted.openings.users {
+            return Err("--until: with --userns host a half-made container is the host's root: leave one of the two away".into());
+        }
+        plan.cut(until)?;
+    }
     let unit = if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds };
     let measured = args.timing || args.count_instructions;
     let timing = measured.then_some(Timing { unit, json: args.json });
     let cgroup_parent = args.limits.parent();
     let limits = args.limits.read()?;
-    Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing })
+    let trace = args.trace.order()?;
+    let trace = trace.map(|trace| TraceOrder { calls: args.trace_syscalls, ..trace });
+    Ok(ContainerOrder { subject, plan, confinement, limits, cgroup_parent, timing, trace })
 }
 
 /// What would be done, in order and with reasons. Nothing is.
@@ -80,6 +91,10 @@ pub(super) fn explain(order: &ContainerOrder) -> Result<String, cgroups::Error> 
 
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
+        (
+            args.trace.wants_samples(),
+            "--trace-samples: it asks vCPUs, which a container has none of: leave it away",
+        ),
         (
             args.keep.is_some(),
             "--keep: a container's changes cannot be kept: mount a directory with -v",
@@ -138,18 +153,41 @@ pub(super) fn run(
     recorder: &Recorder,
 ) -> Result<ExitCode, Box<dyn Error>> {
     order.plan.confine(order.confinement.provide()?);
-    let Some(timing) = order.timing else {
-        return carry_out(order, Times { outside: recorder, inside: None });
-    };
+    if order.timing.is_none() && order.trace.is_none() {
+        return carry_out(order, Times { outside: recorder, inside: None }, None);
+    }
+    let tracing = order.trace.as_ref().map(|to| trace(to, order, recorder)).transpose()?;
     let steps = order.plan.inside();
     let stamps = SharedStamps::new(steps.len())?;
-    let status = carry_out(order, Times { outside: recorder, inside: Some(&stamps) })?;
+    let times = Times { outside: recorder, inside: Some(&stamps) };
+    let status = carry_out(order, times, tracing.as_ref())?;
     recorder.reached(Phase::Removed);
-    timing::print_steps(recorder, &steps, &stamps, timing)?;
+    if let Some(tracing) = tracing {
+        tracing.steps(recorder, &steps, &stamps);
+        tracing.conclude(recorder, true);
+    }
+    if let Some(timing) = order.timing {
+        timing::print_steps(recorder, &steps, &stamps, timing)?;
+    }
     Ok(status)
 }
 
-fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<dyn Error>> {
+/// Begins a trace.
+fn trace(
+    to: &TraceOrder,
+    order: &ContainerOrder,
+    recorder: &Recorder,
+) -> Result<Tracing, Box<dyn Error>> {
+    let unit = order.timing.map_or(Unit::Milliseconds, |timing| timing.unit);
+    let about = About { command: order.subject.command_line(), ..About::default() };
+    Tracing::begin(to, file::about::Half::Container, unit, recorder, about)
+}
+
+fn carry_out(
+    order: &ContainerOrder,
+    times: Times<'_>,
+    tracing: Option<&Tracing>,
+) -> Result<ExitCode, Box<dyn Error>> {
     let (subject, recorder) = (&order.subject, times.outside);
     let instance = Instance::claim(&subject.about)?;
     let room = instance.room()?;
@@ -163,7 +201,13 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
     let group = limits::group(&instance, name, &order.limits, &order.cgroup_parent, devices)?;
     recorder.reached(Phase::GroupMade);
     let container = Container::start(&order.plan, &group, &theirs, &door, &room, times)?;
+    if let Some(step) = order.plan.last_step() {
+        write!(io::stdout(), "Behind step {step}:\n{}", container.look()?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     drop((theirs, door));
+    // From now on there may be other threads.
+    let follower = tracing.map(|tracing| tracing.follow(recorder, container.pid())).transpose()?;
     let (held, setting) =
         network::container::connect(&container, &group, name, order.plan.network(), reserved)?;
     let start = Start { setting, ..subject.start.clone() };
@@ -175,6 +219,9 @@ fn carry_out(order: &ContainerOrder, times: Times<'_>) -> Result<ExitCode, Box<d
         End::Ended(_) | End::NotStarted { .. } => container.wait()?,
         // Whatever its PID 1 waits for: this ends it.
         End::Interrupted(_) | End::Lost => drop(container),
+    }
+    if let Some(follower) = follower.flatten() {
+        follower.wait();
     }
     recorder.reached(Phase::Gone);
     drop(held);

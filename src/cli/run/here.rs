@@ -13,12 +13,14 @@ use super::attend::{Conclusion, Lost, attend};
 use super::order::VmOrder;
 use super::vmm::{Fate, Vmm};
 use super::{limits, network};
+use crate::cli::tracing::{TraceOrder, Tracing};
 use crate::cli::{FAILED, timing};
 use crate::instances::Instance;
 use crate::isolate::cgroups::Group;
 use crate::session::host::Signals;
 use crate::session::protocol::Ending;
 use crate::trace::boot::Recorder;
+use crate::trace::file::about::{About, Half};
 use crate::vm::devices::virtio::vsock::front::Front;
 use crate::vm::devices::virtio::vsock::listener::Listener;
 
@@ -38,7 +40,9 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     }
     let group =
         limits::group_of_vm(&instance, &subject.about.name, &order.limits, &order.cgroup_parent)?;
-    let vmm = Vmm::start(order, &nets, &instance, &group, &recorder, &front, theirs)?;
+    let tracing = order.trace.as_ref().map(|to| trace(to, order, &recorder)).transpose()?;
+    let traced = tracing.as_ref();
+    let vmm = Vmm::start(order, &nets, &instance, &group, (&recorder, traced), &front, theirs)?;
     let ended = vmm.as_fd();
     let recorded = Some(recorder.as_ref());
     let attended = attend(subject, start, &instance, ours, (ended, &group), signals, recorded);
@@ -52,11 +56,26 @@ pub(super) fn run(order: &VmOrder, recorder: Recorder) -> Result<ExitCode, Box<d
     let usage = subject.about.remains.then(|| group.usage());
     drop(group);
     let status = conclusion.tell(instance, usage)?;
-    if let (true, Fate::Told(told)) = (order.timing, fate) {
+    if let Fate::Told(told) = &fate {
         recorder.add(told.stamps);
+    }
+    if let Some(tracing) = tracing {
+        tracing.conclude(&recorder, matches!(fate, Fate::Told(_)));
+    }
+    if let (true, Fate::Told(told)) = (order.timing, fate) {
         timing::print(&recorder, &told.figures, order.unit, order.json)?;
     }
     Ok(status.into())
+}
+
+/// Begins a trace.
+fn trace(to: &TraceOrder, order: &VmOrder, recorder: &Recorder) -> Result<Tracing, Box<dyn Error>> {
+    let about = About {
+        command: order.subject.command_line(),
+        kernel: Some(order.kernel.to_string_lossy().into_owned()),
+        ..About::default()
+    };
+    Tracing::begin(to, Half::Vm, order.unit, recorder, about)
 }
 
 fn starved(killed: u64) -> String {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::order::{Order, VmOrder};
 use crate::cli::timing::{self, Unit};
+use crate::cli::tracing::TraceOrder;
 use crate::cli::{say, session};
 use crate::instances::{Ended, Instance};
 use crate::testbed::{self, Machine, Session};
@@ -40,7 +41,9 @@ pub(super) fn run(order: &Order) -> Result<ExitCode, Box<dyn Error>> {
     let mut session = session_among_guests(command.into())?;
     session.reads_input = subject.input;
     session.inputs.push(path);
-    // Open, and so locked, as long as it is in use: locks do not reach from the testbed to this host.
+    // Open, and so locked, as long as they are in use: locks do not reach from the testbed to this host.
+    let _trace = order.trace().map(TraceOrder::hold).transpose()?;
+    session.writable.extend(order.trace().map(|trace| trace.path.clone()));
     let mut _locked = None;
     let json = match order {
         Order::Vm(order) => {

@@ -32,6 +32,7 @@ use self::order::{Order, Subject};
 use self::security::SecurityArgs;
 use super::process::ProcessArgs;
 use super::testbed_mode::TestbedMode;
+use super::tracing::TraceArgs;
 use crate::image::{self, Lease, StoredImage};
 use crate::init::Start;
 use crate::instances::{About, Half, now, random_name};
@@ -62,6 +63,7 @@ Examples:
   duplex run --net user -p 8080:80 ./rootfs httpd -f     this host's port 8080 leads to it
   sudo $(command -v duplex) run --container --net bridge -p 8080:80 --net-rate 10M ./rootfs httpd -f
   duplex run debian:12                          an image that `duplex image import` has made
+  duplex run --trace run.trace ./rootfs true    then `duplex trace show run.trace`
   duplex run -d --name web ./rootfs server      on its own, then
   duplex exec web ps                            a second command in it,
   duplex logs web                               what it has written, and
@@ -113,6 +115,10 @@ pub(super) struct Args {
     /// With --container: print each step to it, with the reason, and do nothing
     #[arg(long)]
     explain: bool,
+    /// With --container: stop behind this step, by its number in --explain or by a part of its name, and
+    /// say what there is by then: users, namespaces, mounts, capabilities. No command is run
+    #[arg(long, value_name = "STEP", conflicts_with_all = ["explain", "detach", "measured"])]
+    until: Option<String>,
     /// When it has ended, say on stderr where the time went
     #[arg(long, group = "measured")]
     timing: bool,
@@ -138,6 +144,12 @@ pub(super) struct Args {
     network: NetworkArgs,
     #[command(flatten)]
     security: SecurityArgs,
+    #[command(flatten)]
+    trace: TraceArgs,
+    /// With --trace of a container: write down each system call of its commands, too. Each then stops twice,
+    /// which takes it about 20 µs
+    #[arg(long, requires = "trace")]
+    trace_syscalls: bool,
     /// The image: a directory with a root file system, or the name of an image that was imported
     #[arg(value_name = "IMAGE")]
     image: OsString,

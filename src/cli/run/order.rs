@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::security::Confinement;
 use super::volumes::Volume;
 use crate::cli::timing::{Timing, Unit};
+use crate::cli::tracing::{TraceOrder, command_line};
 use crate::container;
 use crate::image::Init;
 use crate::init::Start;
-use crate::instances::About;
+use crate::instances::{About, Half};
 use crate::workload::{Cpus, Limits, MemorySize, Net, PublishedPort};
 
 /// What is to run, in either half.
@@ -37,6 +38,14 @@ impl Order {
         match self {
             Order::Vm(order) => &mut order.subject,
             Order::Container(order) => &mut order.subject,
+        }
+    }
+
+    /// Where to write down what happens.
+    pub(super) fn trace(&self) -> Option<&TraceOrder> {
+        match self {
+            Order::Vm(order) => order.trace.as_ref(),
+            Order::Container(order) => order.trace.as_ref(),
         }
     }
 
@@ -71,6 +80,18 @@ pub(super) struct Subject {
     pub(super) detached: bool,
 }
 
+impl Subject {
+    /// What is run, for a person.
+    pub(super) fn command_line(&self) -> String {
+        let half = match self.about.half {
+            Half::Vm => "",
+            Half::Container => " --container",
+        };
+        let image = command_line([&self.about.image]);
+        format!("duplex run{half} {image} {}", command_line(&self.about.command))
+    }
+}
+
 /// A container and the command in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ContainerOrder {
@@ -86,6 +107,8 @@ pub(super) struct ContainerOrder {
     pub(super) cgroup_parent: String,
     /// How to say where the time went, if at all.
     pub(super) timing: Option<Timing>,
+    /// Where to write down what happens.
+    pub(super) trace: Option<TraceOrder>,
 }
 
 /// A guest and the command in it.
@@ -123,4 +146,6 @@ pub(super) struct VmOrder {
     pub(super) unit: Unit,
     /// As JSON.
     pub(super) json: bool,
+    /// Where to write down what happens.
+    pub(super) trace: Option<TraceOrder>,
 }

@@ -72,6 +72,7 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
         timing: args.timing || args.count_instructions,
         unit: if args.count_instructions { Unit::Instructions } else { Unit::Milliseconds },
         json: args.json,
+        trace: args.trace.order()?,
     })
 }
 
@@ -79,6 +80,11 @@ pub(super) fn decide(args: &Args, mut subject: Subject) -> Result<VmOrder, Box<d
 fn refuse(args: &Args) -> Result<(), &'static str> {
     let asked = [
         (args.explain, "--explain: it tells about containers: add --container"),
+        (args.until.is_some(), "--until: it stops a container on its way: add --container"),
+        (
+            args.trace_syscalls,
+            "--trace-syscalls: a VM's are dealt with by its own kernel: add --container",
+        ),
         (
             !(args.cap_add.is_empty() && args.cap_drop.is_empty()),
             "--cap-add and --cap-drop: a VM's root has all of its own kernel's: add --container",

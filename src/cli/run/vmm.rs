@@ -20,6 +20,7 @@ use super::network::vm::published_by;
 use super::order::VmOrder;
 use super::volumes;
 use crate::cli::interface;
+use crate::cli::tracing::Tracing;
 use crate::image::Init;
 use crate::init::SESSION_PORT;
 use crate::instances::Instance;
@@ -84,7 +85,7 @@ pub(super) struct Told {
 }
 
 impl Vmm {
-    /// Starts it in `group`, with these networks. The session in the guest is at the other end of
+    /// Starts it in `group`, with these networks, and times and events recorded. The session in the guest is at the other end of
     /// `session`; further ones are asked for at `front`. To be called while this process has a single
     /// thread, with all signals blocked that are not meant for the VMM's.
     ///
@@ -95,7 +96,7 @@ impl Vmm {
         nets: &[Net],
         instance: &Instance,
         group: &Group,
-        recorder: &Arc<Recorder>,
+        (recorder, tracing): (&Arc<Recorder>, Option<&Tracing>),
         front: &Arc<Front>,
         session: UnixStream,
     ) -> Result<Vmm, Box<dyn Error>> {
@@ -105,6 +106,7 @@ impl Vmm {
         let live = move || {
             let told = enter(entrances, order.oom_score)
                 .map_err(Into::into)
+                .and_then(|()| Ok(tracing.map_or(Ok(()), |tracing| tracing.record(recorder))?))
                 .and_then(|()| serve(order, nets, instance, recorder, front, session, &theirs))
                 .map_err(|error| error.to_string());
             // Where nobody listens any more, nobody asks.
@@ -190,6 +192,11 @@ fn serve(
     poll.add((), line, true, false);
     poll.wait(None)?;
     let outcome = machine.stop()?;
+    if let Some(tracer) = recorder.tracer()
+        && let Err(error) = tracer.stop()
+    {
+        log::warn!("the trace is not whole: {error}");
+    }
     let how = match &outcome.end {
         // That is how a guest's kernel gives up.
         End::Reset | End::TripleFault(_) => "its kernel could not go on".into(),

@@ -14,9 +14,9 @@ mod error;
 mod lease;
 mod staging;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -26,6 +26,7 @@ pub use self::error::StoreError;
 pub use self::lease::{Lease, StoredImage};
 pub(super) use self::staging::Staging;
 use super::{ImageConfig, Name};
+use crate::state::new_file;
 
 const LOCK: &str = ".lock";
 const ROOT: &str = "rootfs";
@@ -195,17 +196,12 @@ impl Store {
     fn lock(&self) -> Result<File, StoreError> {
         let path = self.path.join(LOCK);
         let lock = || -> io::Result<File> {
-            let file = lock_file(&path)?;
+            let file = new_file(&path)?;
             file.lock()?;
             Ok(file)
         };
         lock().map_err(StoreError::file("lock", &path))
     }
-}
-
-/// Opens a file to lock, made if need be.
-fn lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn make_private(path: &Path) -> Result<(), StoreError> {

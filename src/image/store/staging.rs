@@ -12,8 +12,9 @@ use std::io::{self, ErrorKind};
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use super::{LEASE, ROOT, Store, StoreError, lock_file, make_private};
+use super::{LEASE, ROOT, Store, StoreError, make_private};
 use crate::random::random_bytes;
+use crate::state::new_file;
 
 const DIRECTORY: &str = ".staging";
 const LOCK: &str = "lock";
@@ -36,7 +37,7 @@ impl Staging {
         let path = parent.join(format!("{:016x}", u64::from_le_bytes(random)));
         let make = || -> io::Result<File> {
             fs::create_dir(&path)?;
-            let lock = lock_file(&path.join(LOCK))?;
+            let lock = new_file(&path.join(LOCK))?;
             lock.lock()?;
             Ok(lock)
         };

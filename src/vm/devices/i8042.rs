@@ -2,7 +2,7 @@
 //! reset command, and complete enough that an operating system that probes it finds, quickly, a
 //! working controller without a keyboard.
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 
 const DATA: u16 = 0;
 const COMMAND_STATUS: u16 = 4;
@@ -96,6 +96,18 @@ impl I8042 {
 }
 
 impl PortDevice for I8042 {
+    fn name(&self) -> &'static str {
+        "keyboard controller"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![
+            (DATA.into(), "data", "data"),
+            (1, "nothing", "nothing"),
+            (COMMAND_STATUS.into(), "status", "command"),
+        ]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         data.fill(0);
         let Some(first) = data.first_mut() else { return };

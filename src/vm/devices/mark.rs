@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 use crate::trace::boot::{Phase, Recorder};
 
 /// The port that the mark is written to; reads as zero, so that a guest can tell it from a port
@@ -10,6 +10,14 @@ use crate::trace::boot::{Phase, Recorder};
 pub struct BootMark(pub Arc<Recorder>);
 
 impl PortDevice for BootMark {
+    fn name(&self) -> &'static str {
+        "boot mark"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(0, "mark", "mark")]
+    }
+
     fn read(&mut self, _offset: u16, data: &mut [u8]) {
         data.fill(0);
     }

@@ -24,8 +24,21 @@ pub enum Action {
     Panic,
 }
 
+/// The offset of a register, and what it is called when it is read and when it is written.
+pub type RegisterNames = (u64, &'static str, &'static str);
+
 /// A device in the MMIO window. Shared by all vCPUs: it locks what it must, and no more.
 pub trait MmioDevice: Send + Sync {
+    /// What it is called, for people.
+    fn name(&self) -> &'static str {
+        "device"
+    }
+
+    /// What its registers are called: the offset of each, when it is read and when it is written.
+    fn registers(&self) -> Vec<RegisterNames> {
+        Vec::new()
+    }
+
     /// Fills `data`, one access of 1, 2, 4 or 8 bytes, from the registers at `offset`.
     fn read(&self, offset: u64, data: &mut [u8]);
 
@@ -35,6 +48,16 @@ pub trait MmioDevice: Send + Sync {
 
 /// A device on the port bus.
 pub trait PortDevice: Send {
+    /// What it is called, for people.
+    fn name(&self) -> &'static str {
+        "device"
+    }
+
+    /// What its registers are called: the offset of each, when it is read and when it is written.
+    fn registers(&self) -> Vec<RegisterNames> {
+        Vec::new()
+    }
+
     /// Fills `data`, one access of 1, 2 or 4 bytes, from the registers at `offset`.
     fn read(&mut self, offset: u16, data: &mut [u8]);
 

@@ -1,7 +1,7 @@
 //! PCI configuration mechanism #1 (PCI Local Bus Specification 3.0, section 3.2.2.3.2) that
 //! answers "nothing here", and the chipset's reset control register, which lies among its ports.
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 use crate::vm::layout::{PCI_CONFIG, RESET_CONTROL};
 
 /// Offset of the reset control register.
@@ -15,6 +15,19 @@ const RST_CPU: u8 = 1 << 2;
 pub struct PciConfig;
 
 impl PortDevice for PciConfig {
+    fn name(&self) -> &'static str {
+        "PCI configuration"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![
+            (0, "address", "address"),
+            (RESET.into(), "reset control", "reset control"),
+            (2, "address", "address"),
+            (4, "data", "data"),
+        ]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         data.fill(if offset == RESET && data.len() == 1 { 0 } else { 0xFF });
     }

@@ -1,7 +1,7 @@
 //! ACPI power management: the PM1a fixed hardware registers (ACPI 6.5, section 4.8.3) and the
 //! reset register (section 4.8.3.6).
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 
 /// The value that FADT tells guests to write into the reset register.
 pub const RESET_VALUE: u8 = 1;
@@ -25,6 +25,14 @@ pub struct Pm1Event {
 const ENABLE: u16 = 2;
 
 impl PortDevice for Pm1Event {
+    fn name(&self) -> &'static str {
+        "ACPI power"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(0, "PM1 status", "PM1 status"), (ENABLE.into(), "PM1 enable", "PM1 enable")]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         let registers = [0, 0, self.enable[0], self.enable[1]];
         for (byte, register) in data.iter_mut().zip(registers.iter().skip(offset.into())) {
@@ -51,6 +59,14 @@ pub struct Pm1Control {
 }
 
 impl PortDevice for Pm1Control {
+    fn name(&self) -> &'static str {
+        "ACPI power"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(0, "PM1 control", "PM1 control")]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         // SLP_EN is write-only.
         let registers = (self.control & !SLP_EN | SCI_EN).to_le_bytes();
@@ -80,6 +96,14 @@ impl PortDevice for Pm1Control {
 pub struct ResetRegister;
 
 impl PortDevice for ResetRegister {
+    fn name(&self) -> &'static str {
+        "ACPI power"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(0, "reset", "reset")]
+    }
+
     fn read(&mut self, _offset: u16, data: &mut [u8]) {
         data.fill(0);
     }

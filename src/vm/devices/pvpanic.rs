@@ -1,6 +1,6 @@
 //! pvpanic (QEMU, docs/specs/pvpanic.rst): a port on which a guest reports its own panic.
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 
 /// The guest has panicked and the host is to deal with it.
 const PANICKED: u8 = 1 << 0;
@@ -12,6 +12,14 @@ const CRASH_LOADED: u8 = 1 << 1;
 pub struct Pvpanic;
 
 impl PortDevice for Pvpanic {
+    fn name(&self) -> &'static str {
+        "pvpanic"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(0, "events", "event")]
+    }
+
     /// Reads as the events that are understood.
     fn read(&mut self, _offset: u16, data: &mut [u8]) {
         data.fill(PANICKED | CRASH_LOADED);

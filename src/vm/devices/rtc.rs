@@ -5,7 +5,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 
 const INDEX: u16 = 0;
 const DATA: u16 = 1;
@@ -93,6 +93,14 @@ impl<C: FnMut() -> OffsetDateTime> Rtc<C> {
 }
 
 impl<C: FnMut() -> OffsetDateTime + Send> PortDevice for Rtc<C> {
+    fn name(&self) -> &'static str {
+        "real-time clock"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![(INDEX.into(), "index", "index"), (DATA.into(), "data", "data")]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         data.fill(0xFF);
         if let (DATA, Some(first)) = (offset, data.first_mut()) {

@@ -8,7 +8,7 @@ use vm_superio::serial::SerialEvents;
 use vm_superio::{Serial, Trigger};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::{Action, PortDevice};
+use super::{Action, PortDevice, RegisterNames};
 use crate::trace::boot::{Phase, Recorder};
 
 const DATA: u16 = 0;
@@ -98,6 +98,23 @@ impl<T: Trigger<E = io::Error>, W: Write> SerialPort<T, W> {
 }
 
 impl<T: Trigger<E = io::Error> + Send, W: Write + Send> PortDevice for SerialPort<T, W> {
+    fn name(&self) -> &'static str {
+        "serial"
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        vec![
+            (DATA.into(), "receive", "transmit"),
+            (INTERRUPT_ENABLE.into(), "interrupt enable", "interrupt enable"),
+            (2, "interrupt identification", "FIFO control"),
+            (LINE_CONTROL.into(), "line control", "line control"),
+            (4, "modem control", "modem control"),
+            (5, "line status", "line status"),
+            (6, "modem status", "modem status"),
+            (7, "scratch", "scratch"),
+        ]
+    }
+
     fn read(&mut self, offset: u16, data: &mut [u8]) {
         for (at, byte) in (offset..).zip(data) {
             *byte = self.uart.read(u8::try_from(at).unwrap_or(u8::MAX));

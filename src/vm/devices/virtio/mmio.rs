@@ -5,7 +5,7 @@
 //! through a lock that no thread but a vCPU's ever takes, and that nothing hot needs.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use virtio_bindings::virtio_config::VIRTIO_CONFIG_S_NEEDS_RESET;
 use virtio_bindings::virtio_mmio as reg;
@@ -15,8 +15,11 @@ use vmm_sys_util::eventfd::{EFD_CLOEXEC, EFD_NONBLOCK, EventFd};
 use super::interrupt::Interrupt;
 use super::queue::{QueueError, Virtqueue};
 use super::registers::{Effect, Registers};
-use super::{ActivateError, Activation, VirtioDevice};
-use crate::vm::devices::MmioDevice;
+use super::{ActivateError, Activation, VirtioDevice, names};
+use crate::trace::file::about::Source;
+use crate::trace::ring::Ring;
+use crate::trace::tracer::Tracer;
+use crate::vm::devices::{MmioDevice, RegisterNames};
 
 /// Where a driver rings: an ioeventfd for each queue goes here.
 pub const QUEUE_NOTIFY: u64 = reg::VIRTIO_MMIO_QUEUE_NOTIFY as u64;
@@ -26,6 +29,9 @@ pub struct Transport {
     interrupt: Arc<Interrupt>,
     kicks: Vec<EventFd>,
     state: Mutex<State>,
+    device_type: u32,
+    /// Where events of each queue go, if anybody wants to know.
+    lanes: OnceLock<Vec<Arc<Ring>>>,
 }
 
 struct State {
@@ -41,11 +47,21 @@ impl Transport {
     /// No file descriptor left.
     pub fn new(device: Box<dyn VirtioDevice>, memory: GuestMemoryMmap) -> io::Result<Transport> {
         let sizes = device.queue_sizes();
-        let registers = Registers::new(device.device_type(), device.features(), sizes);
+        let device_type = device.device_type();
+        let registers = Registers::new(device_type, device.features(), sizes);
         let bell = |_| EventFd::new(EFD_NONBLOCK | EFD_CLOEXEC);
         let kicks = sizes.iter().map(bell).collect::<io::Result<_>>()?;
         let state = Mutex::new(State { registers, device, memory });
-        Ok(Transport { interrupt: Arc::new(Interrupt::new()?), kicks, state })
+        let (interrupt, lanes) = (Arc::new(Interrupt::new()?), OnceLock::new());
+        Ok(Transport { interrupt, kicks, state, device_type, lanes })
+    }
+
+    /// Has what happens in its queues recorded, from the next activation on, as that of slot `slot`.
+    pub fn trace(&self, tracer: &Tracer, slot: u16) {
+        let device = names::device(self.device_type).to_owned();
+        let source = |queue| Source::Queue { slot, device: device.clone(), queue };
+        let rings = (0..).zip(&self.kicks).map(|(queue, _)| tracer.lane(source(queue)));
+        let _ = self.lanes.set(rings.collect());
     }
 
     /// The device's interrupt, for whoever connects its line.
@@ -140,7 +156,9 @@ impl Transport {
                 kick,
                 interrupt,
             );
-            queues.push(ready.map_err(|error| CannotStart::Queue(index, error))?);
+            let ready = ready.map_err(|error| CannotStart::Queue(index, error))?;
+            let lane = self.lanes.get().and_then(|lanes| lanes.get(usize::from(index)));
+            queues.push(ready.trace(lane.and_then(Ring::writer)));
         }
         let memory = state.memory.clone();
         let interrupt = self.interrupt.clone();
@@ -159,6 +177,14 @@ enum CannotStart {
 }
 
 impl MmioDevice for Transport {
+    fn name(&self) -> &'static str {
+        names::device(self.device_type)
+    }
+
+    fn registers(&self) -> Vec<RegisterNames> {
+        names::registers()
+    }
+
     fn read(&self, offset: u64, data: &mut [u8]) {
         if let Some(offset) = offset.checked_sub(reg::VIRTIO_MMIO_CONFIG.into()) {
             return self.lock().device.read_config(offset, data);

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `registers` | the transport's register machine: pure, without devices or threads |
 //! | `mmio` | the transport on the bus: registers, a device and its interrupt put together |
+//! | `names` | what devices and registers are called |
 //! | `interrupt` | what a device tells its driver |
 //! | `queue`, `chain` | a virtqueue, and what the driver put into it, checked |
 //! | `event_thread` | where devices do their work |
@@ -21,6 +22,7 @@ pub mod fs;
 pub mod interrupt;
 mod iovecs;
 pub mod mmio;
+mod names;
 pub mod net;
 pub mod queue;
 mod queue_error;

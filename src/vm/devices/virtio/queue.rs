@@ -14,9 +14,12 @@ use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
-use super::chain::{Chain, Table};
+use super::chain::{Chain, Table, total};
 use super::interrupt::Interrupt;
 pub use super::queue_error::QueueError;
+use crate::trace::boot::monotonic;
+use crate::trace::event::Event;
+use crate::trace::ring::Writer;
 
 /// VIRTQ_AVAIL_F_NO_INTERRUPT (section 2.7.6).
 const NO_INTERRUPT: u16 = 1;
@@ -87,6 +90,10 @@ pub struct Virtqueue {
     kick: EventFd,
     interrupt: Arc<Interrupt>,
     indirect: bool,
+    /// Where events go, if anybody wants to know.
+    lane: Option<Writer>,
+    /// Something was given back that the driver was not told of.
+    untold: bool,
 }
 
 impl Virtqueue {
@@ -105,7 +112,20 @@ impl Virtqueue {
     ) -> Result<Virtqueue, QueueError> {
         let ring = rings.queue(max_size, features, &memory)?;
         let indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC);
-        Ok(Virtqueue { index, ring, memory, kick, interrupt, indirect })
+        Ok(Virtqueue { index, ring, memory, kick, interrupt, indirect, lane: None, untold: false })
+    }
+
+    /// Has what happens in it recorded.
+    pub(super) fn trace(mut self, lane: Option<Writer>) -> Virtqueue {
+        self.lane = lane;
+        self
+    }
+
+    /// Records an event that happens now.
+    fn record(&self, event: impl FnOnce(u64) -> Event) {
+        if let Some(lane) = &self.lane {
+            lane.put(event(monotonic()).words());
+        }
     }
 
     /// Which of the device's queues it is.
@@ -148,6 +168,10 @@ impl Virtqueue {
         let table =
             Table { start: GuestAddress(self.ring.desc_table()), entries: self.ring.size().into() };
         chain.read(&self.memory, table, head, self.indirect)?;
+        self.record(|at| {
+            let (readable, writable) = (total(chain.readable()), total(chain.writable()));
+            Event::Taken { at, head, readable, writable }
+        });
         Ok(true)
     }
 
@@ -157,7 +181,10 @@ impl Virtqueue {
     /// # Errors
     /// None that a queue which was checked could have.
     pub fn push(&mut self, head: u16, written: u32) -> Result<(), QueueError> {
-        Ok(self.ring.add_used(&self.memory, head, written)?)
+        self.ring.add_used(&self.memory, head, written)?;
+        self.untold = true;
+        self.record(|at| Event::Done { at, head, written: written.into() });
+        Ok(())
     }
 
     /// Interrupts the driver if it wants to know of what was given back.
@@ -180,6 +207,9 @@ impl Virtqueue {
         };
         if wanted {
             self.interrupt.buffers_used();
+        }
+        if std::mem::take(&mut self.untold) || wanted {
+            self.record(|at| Event::Notified { at, interrupt: wanted });
         }
         Ok(())
     }
@@ -205,6 +235,7 @@ impl Virtqueue {
     pub fn take_kicks(&self) {
         // Only a wake-up: how often it was rung does not matter.
         let _ = self.kick.read();
+        self.record(|at| Event::Kick { at });
     }
 
     /// Rings its own bell: there is more to do, but others come first.
