@@ -20,10 +20,6 @@ stepi
 stepi
 printf \"stepped %d bytes\\n\", $rip - (long) &start_kernel
 delete
-watch *(long *) &jiffies
-continue
-backtrace 3
-delete
 break kernel_init
 continue
 info threads
@@ -71,10 +67,6 @@ fn a_kernel_is_followed_from_its_first_instruction_to_user_space() {
         "start_kernel ()",
         "x86_64_start_kernel",
         "stepped ",
-        "Hardware watchpoint 2",
-        "Old value = ",
-        "New value = ",
-        "jiffies",
         "kernel_init ()",
         "the second one: cs 10",
         "detached",
