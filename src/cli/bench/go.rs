@@ -30,6 +30,9 @@ use crate::testbed;
 /// The exit status of a run that was interrupted.
 pub(super) const INTERRUPTED: u8 = 130;
 
+/// The statuses of a testbed's command that was interrupted: hung up on, interrupted, terminated.
+const SIGNALLED: [u8; 3] = [129, INTERRUPTED, 143];
+
 /// Rounds that do not count.
 const WARM_UP: u32 = 2;
 
@@ -132,7 +135,7 @@ fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
     match serde_json::from_slice(&fs::read(&found)?) {
         Ok(observed) => Ok(observed),
         // It was interrupted before it had begun, or the machine ended.
-        Err(_) if outcome.status == INTERRUPTED => Ok(Observed::default()),
+        Err(_) if SIGNALLED.contains(&outcome.status) => Ok(Observed::default()),
         Err(_) => Err(format!(
             "the testbed measured nothing: its observer ended with status {}",
             outcome.status
