@@ -23,6 +23,7 @@ pub(crate) fn feed(bytes: &[u8]) {
     };
     let mut guest =
         Guest { memory: vec![0x90; MEMORY], points: Vec::new(), runs: false, stop: None };
+    let view = if kind & 1 == 0 { View::Long } else { View::Real };
     server::feed(&mut guest, &[7; 300], view, &said);
     assert!(guest.points.len() <= POINTS);
 }

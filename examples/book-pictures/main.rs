@@ -1,4 +1,4 @@
-//! Draws the book's pictures from the data kept beside them.
+//! Draws the book's pictures, and writes its measured table, from the data kept beside the pictures.
 //!
 //!     cargo run --example book-pictures
 //!     cargo run --example book-pictures -- --place "$K" "$H" >docs/book/pictures/data/memory.json
@@ -24,10 +24,15 @@ fn main() {
 }
 
 fn draw() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book/pictures");
-    for (name, svg) in pictures::all(&folder.join("data")) {
-        std::fs::write(folder.join(name), svg).unwrap();
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book");
+    let data = book.join("pictures/data");
+    for (name, svg) in pictures::all(&data) {
+        std::fs::write(book.join("pictures").join(name), svg).unwrap();
     }
+    let chapter = book.join("06-vm-or-container.md");
+    let text = std::fs::read_to_string(&chapter).unwrap();
+    let text = pictures::measured::in_chapter(&text, &pictures::reports(&data));
+    std::fs::write(chapter, text).unwrap();
 }
 
 /// Where the files go in a guest of 128 MiB, as a boot plans it.

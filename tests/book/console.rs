@@ -32,7 +32,7 @@ pub(crate) fn commands(block: &Block) -> Vec<Shown> {
 }
 
 /// Whether `said` is what is shown: `…` stands for anything, and with `any_numbers` each number for any
-/// other. How many spaces there are, and empty lines, are of no account.
+/// other, in whatever unit. How many spaces there are, and empty lines, are of no account.
 pub(crate) fn agrees(shown: &str, said: &str, any_numbers: bool) -> bool {
     let level = |text: &str| {
         let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -57,21 +57,25 @@ pub(crate) fn agrees(shown: &str, said: &str, any_numbers: bool) -> bool {
     }
 }
 
-/// Each number, with what belongs to it, as one letter.
+/// Units that a figure may have or not, or another of.
+const UNITS: [&str; 7] = ["ns", "µs", "ms", "s", "K", "M", "G"];
+
+/// Each number, with its unit, as one letter.
 fn without_numbers(text: &str) -> String {
     let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c.is_ascii_digit() {
-            while chars.peek().is_some_and(|c| c.is_ascii_digit() || matches!(c, '.' | ',')) {
-                chars.next();
-            }
-            out.push('0');
-        } else {
-            out.push(c);
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        out.push_str(&rest[..at]);
+        out.push('0');
+        rest =
+            rest[at..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+        let unit = rest.strip_prefix(' ').unwrap_or(rest);
+        let end = unit.find(|c: char| !c.is_alphabetic()).unwrap_or(unit.len());
+        if UNITS.contains(&&unit[..end]) {
+            rest = &unit[end..];
         }
     }
-    out
+    out + rest
 }
 
 #[test]
@@ -105,5 +109,7 @@ fn an_ellipsis_stands_for_anything_and_a_number_for_any() {
         assert!(!agrees(shown, said, false), "{shown:?} {said:?}");
     }
     assert!(agrees("took 1.5 ms of 12,345", "took 10 ms of 7", true));
+    assert!(agrees("took 1.5 ms (99 %), 12K", "took 1,010 µs (1 %), 0", true));
     assert!(!agrees("took 1.5 ms", "took long", true));
+    assert!(!agrees("1 more", "1 less", true));
 }

@@ -19,3 +19,13 @@ fn pictures_are_drawn_from_the_data_beside_them() {
     files.retain(|name| name.ends_with(".svg"));
     assert_eq!(files.len(), drawn.len(), "a picture that nothing draws: {files:?}");
 }
+
+#[test]
+fn the_measured_table_is_what_the_reports_say() {
+    let book = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/book");
+    let chapter = fs::read_to_string(book.join("06-vm-or-container.md")).unwrap();
+    let reports = drawn::reports(&book.join("pictures/data"));
+    assert!(!reports.is_empty());
+    let made = drawn::measured::in_chapter(&chapter, &reports);
+    assert!(made == chapter, "cargo run --example book-pictures");
+}

@@ -4,13 +4,29 @@ mod boot;
 mod byte;
 mod container;
 mod exits;
+pub(crate) mod measured;
 mod memory_map;
 mod svg;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use duplex::bench::results::Results;
 use serde_json::Value;
+
+/// The reports of `duplex bench` that are kept, by name.
+pub(crate) fn reports(data: &Path) -> Vec<Results> {
+    let files = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let is_report = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("bench-"))
+    };
+    let mut files: Vec<PathBuf> = files.filter(is_report).collect();
+    files.sort();
+    let read = |path: &PathBuf| serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    files.iter().map(read).collect()
+}
 
 /// Name and content of each.
 pub(crate) fn all(data: &Path) -> Vec<(&'static str, String)> {
