@@ -67,7 +67,8 @@ fn without_numbers(text: &str) -> String {
     while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
         out.push_str(&rest[..at]);
         out.push('0');
-        rest = rest[at..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
+        rest =
+            rest[at..].trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | ','));
         let unit = rest.strip_prefix(' ').unwrap_or(rest);
         let end = unit.find(|c: char| !c.is_alphabetic()).unwrap_or(unit.len());
         if UNITS.contains(&&unit[..end]) {

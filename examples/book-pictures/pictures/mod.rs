@@ -18,7 +18,9 @@ use serde_json::Value;
 pub(crate) fn reports(data: &Path) -> Vec<Results> {
     let files = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
     let is_report = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("bench-"))
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with("bench-"))
     };
     let mut files: Vec<PathBuf> = files.filter(is_report).collect();
     files.sort();
