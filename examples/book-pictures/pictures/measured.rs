@@ -39,25 +39,26 @@ fn table(reports: &[Results]) -> String {
             }
         }
     }
-    out.push_str("\nMedians, in brackets their 95 % intervals. ");
-    let mut seen = Vec::new();
-    for report in reports {
-        let host = |name: &str| {
-            let fact = report.host.iter().find(|fact| fact.name == name);
-            fact.map(|fact| fact.value.clone()).unwrap_or_default()
-        };
-        let line = format!(
-            "`duplex {}`, seed {}, on {}",
-            report.command.join(" "),
-            report.seed,
-            host("cpu")
-        );
-        if !seen.contains(&line) {
-            seen.push(line);
+    out.push_str("\nMedians, in brackets their 95 % intervals, by ");
+    let commands =
+        reports.iter().map(|report| format!("`{}` (seed {})", command(report), report.seed));
+    out.push_str(&commands.collect::<Vec<_>>().join(" and "));
+    out.push_str(". What the reports say about themselves:\n\n");
+    let mut told = Vec::new();
+    for caution in reports.iter().flat_map(|report| &report.cautions) {
+        if !told.contains(&caution) {
+            out.push_str(&format!("- {caution}\n"));
+            told.push(caution);
         }
     }
-    out.push_str(&format!("Taken by {}.\n\n", seen.join("; ")));
+    out.push('\n');
     out
+}
+
+/// The command that a report is of, wherever the program and the report were.
+fn command(report: &Results) -> String {
+    let words = report.command.iter().skip(1).take_while(|word| *word != "--out");
+    ["duplex"].into_iter().chain(words.map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 /// How many rounds, and the three figures; `None` where fewer than two of the three have one.

@@ -1,20 +1,34 @@
 #!/bin/sh
 # Takes the data of the book's pictures anew, from real runs: sh take.sh, where $K, $H and the folder
 # rootfs are as the book's contents have them, and duplex is a release build.
-# Whole lines as `--timing --json` prints them; `cargo run --example book-pictures` draws them.
+# Whole lines as `--timing --json` prints them, traces as `trace show --json` tells them, and reports;
+# `cargo run --example book-pictures` makes pictures and the measured table of them.
 set -eu
 to=$(cd "$(dirname "$0")" && pwd)
 words='console=ttyS0 reboot=t panic=-1'
-boot() { duplex boot "$@" --json --kernel "$K" --initrd "$H" --memory 128M; }
+boot() { duplex boot "$@" --kernel "$K" --initrd "$H" --memory 128M; }
 timing() { grep '"phases"' >"$to/$1"; }
 
-boot --count-instructions --cmdline "$words quiet" 2>&1 >/dev/null | timing boot-instructions.json
+boot --count-instructions --json --cmdline "$words quiet" 2>&1 >/dev/null | timing boot-instructions.json
 # Before others that want the processor: it is about what a start takes, not about waiting.
 chrt -f 10 duplex run --container --timing --json rootfs echo hello 2>&1 >/dev/null | timing container.json
 duplex testbed start
-boot --timing --cmdline "$words quiet" 2>&1 >/dev/null | timing boot-quiet.json
-boot --timing --cmdline "$words" 2>&1 >/dev/null | timing boot-talkative.json
+boot --timing --json --cmdline "$words quiet" 2>&1 >/dev/null | timing boot-quiet.json
+boot --timing --json --cmdline "$words" 2>&1 >/dev/null | timing boot-talkative.json
 for size in 1 1048576; do
     duplex run --timing --json rootfs head -c $size /dev/zero 2>&1 >/dev/null | timing socket-$size.json
 done
+
+trace=$(mktemp)
+boot --trace "$trace" --cmdline "$words" >/dev/null 2>&1
+duplex trace show "$trace" --json >"$to/trace-talkative.json"
+duplex run --trace "$trace" rootfs head -c 1048576 /dev/zero >/dev/null 2>&1
+duplex trace show "$trace" --json >"$to/trace-socket.json"
+rm "$trace"
 duplex testbed stop
+
+for case in start memory; do
+    duplex bench $case --out "$to/report"
+    mv "$to/report/report.json" "$to/bench-$case.json"
+    rm -r "$to/report"
+done
