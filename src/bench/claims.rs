@@ -105,15 +105,17 @@ fn least_off(figures: &[Figure<'_>], range: (f64, f64)) -> f64 {
     figures.iter().map(|figure| off(figure.median.value, range)).fold(f64::INFINITY, f64::min)
 }
 
-/// The lowest figure and the highest.
+/// The lowest figure, the highest, and duplex's own.
 fn told(table: &Table, figures: &[Figure<'_>]) -> String {
     let place = words::place(table.place);
     match figures {
         [] => String::new(),
         [one] => format!("{}, {place}.", one.told()),
-        [lowest, .., highest] => {
+        [lowest, between @ .., highest] => {
+            let own = between.iter().find(|figure| figure.series.contender.starts_with("duplex-"));
+            let own = own.map(|own| format!("; {}", own.told())).unwrap_or_default();
             let all = figures.len();
-            format!("{place}, of {all}: from {} to {}.", lowest.told(), highest.told())
+            format!("{all} contenders, {place}: from {} to {}{own}.", lowest.told(), highest.told())
         }
     }
 }

@@ -200,8 +200,10 @@ impl Runner {
         // Anew at each step: what a step is depends on the instruction.
         fd.set_guest_debug(&stops::debug(&self.memory, before, next, halted)).map_err(failed)?;
         fd.set_kvm_immediate_exit(0);
-        let halts = halted && self.setup.controllers;
-        if halts && (several || before.general.rflags & RFLAGS_IF == 0) {
+        // Where an interrupt of its own can wake it, it is waited for as long as there is time.
+        let can_wait = !several && before.general.rflags & RFLAGS_IF != 0;
+        let halts = halted && self.setup.controllers && !can_wait;
+        if halts {
             let _ = self.alarm.send(HALTING);
         }
         loop {

@@ -58,15 +58,16 @@ pub(super) fn run(ground: &mut Ground<'_>, wanted: Option<u32>) -> Table {
         MEMORY >> 20
     );
     let mut table = ground.table(Case::Lab, "slow-scaling", "Lab: 50 more, at once", how);
-    let cold = ColdVm::find(ground.workshop)
-        .map_err(|reason| table.failures.push(Fact { name: cold::ID.into(), value: reason }))
-        .ok();
     let is_in = |one: &&&dyn Contender| [TUNED, CONTAINER].contains(&&*one.described().id);
     let mut all: Vec<&dyn Contender> = ground.contenders.iter().filter(is_in).copied().collect();
     // Its guest is a VM as well, so it wants what others of them have.
-    if all.iter().any(|one| one.described().id == TUNED) {
-        all.extend(cold.as_ref().map(|cold| cold as &dyn Contender));
-    }
+    let vms = all.iter().any(|one| one.described().id == TUNED);
+    let cold = vms.then(|| ColdVm::find(ground.workshop)).transpose();
+    let cold = cold.unwrap_or_else(|value| {
+        table.failures.push(Fact { name: cold::ID.into(), value });
+        None
+    });
+    all.extend(cold.as_ref().map(|cold| cold as &dyn Contender));
     let (asker, place) = (Asker::on(ground.place, ground.stop), ground.place);
     let most = if place == Place::Host { ROUNDS } else { ROUNDS_EMULATED };
     let rounds = ground.schedule.rounds.min(most);

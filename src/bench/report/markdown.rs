@@ -33,7 +33,7 @@ pub(crate) fn text(results: &Results) -> String {
                 claim.why.clone(),
             ]
         });
-        rows_of(&mut out, &["Claim", "Measured here", "Off by", "Why"], rows);
+        rows_of(&mut out, &["Claim", "Measured here", "Off by at least", "Why"], rows);
     }
     out.push_str(&format!("## How to read the figures\n\n{}\n\n", words::HOW_TO_READ));
     out.push_str("In the plots a block is the higher the more rounds lie there.\n\n");
@@ -176,7 +176,7 @@ fn plot(series: &[&Series], unit: Unit) -> String {
     let (low, high) = axis.ends();
     let log = if axis.is_log() { ", logarithmic" } else { "" };
     let [low, high] = [low, high].map(|end| words::figure(end, unit));
-    out.push_str(&format!("{:>20}  {low} to {high}{log}\n```\n\n", ""));
+    out.push_str(&format!("{:>20}  {low}{} to {high}{log}\n```\n\n", "", axis.or_less()));
     out
 }
 

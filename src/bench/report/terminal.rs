@@ -7,6 +7,7 @@ use super::svg::axis::Axis;
 use super::svg::timelines::spans;
 use super::{text, words};
 use crate::bench::results::{Results, Series, Table, Timeline, Unit};
+use crate::bench::start::LESS_OBSERVER;
 
 /// What fits.
 const WIDTH: usize = 80;
@@ -63,7 +64,7 @@ pub fn summary(results: &Results, look: Look) -> String {
     if !results.claims.is_empty() {
         page.heading("What textbooks claim");
         for claim in &results.claims {
-            page.say(&format!("{} Off by: {}.", claim.claim, words::off_by(claim.factor)));
+            page.say(&format!("{} Off by at least: {}.", claim.claim, words::off_by(claim.factor)));
             page.say_in(&claim.measured, "    ");
             page.say_in(&claim.why, "    ");
         }
@@ -124,7 +125,10 @@ impl Page {
     fn table(&mut self, table: &Table) {
         self.heading(&format!("{}, {} ({})", table.title, words::place(table.place), table.id));
         for (metric, unit, series) in words::metrics(table) {
-            self.metric(table, metric, unit, &series);
+            // They differ little, and the report has them.
+            if !metric.ends_with(LESS_OBSERVER) {
+                self.metric(table, metric, unit, &series);
+            }
         }
         for timeline in &table.timelines {
             self.timeline(timeline);
@@ -164,9 +168,10 @@ impl Page {
         let log = if axis.is_log() { ", log" } else { "" };
         let [low, high] = [low, high].map(|end| words::figure(end, unit));
         let of = format!(
-            "{} ({}; plot: {low} to {high}{log})",
+            "{} ({}; plot: {low}{} to {high}{log})",
             words::metric(metric),
-            words::better(unit)
+            words::better(unit),
+            axis.or_less()
         );
         self.say(&of);
         let ratio = if words::times_baseline(table).is_some() { "ratio" } else { "" };
@@ -235,7 +240,7 @@ mod tests {
             "28/30",
             "no round succeeded",
             "! This host has no",
-            "Off by: 10 ×",
+            "Off by at least: 10 ×",
             "log)",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -67,6 +67,8 @@ pub(crate) fn ascii(text: &str) -> String {
     let letter = |letter: char| match letter {
         '×' => 'x',
         'µ' => 'u',
+        '≤' => '<',
+        '→' => '>',
         '–' | '·' => '-',
         '…' => '~',
         '“' | '”' => '"',

@@ -37,8 +37,12 @@ fn answer(answer: &str, record: &Record) -> Verdict {
 fn check(record: &Record) -> Verdict {
     let ticks = record.count_of(TICK);
     let said = record.exits().filter(|left| matches!(left, Left::PortOut { .. })).count();
-    match (record.text().as_str(), ticks) {
-        ("TTT", 3..) => right("Three interrupts, three exits: those of the serial port."),
+    let text = record.text();
+    match (text.as_str(), ticks) {
+        // Stepped, it may be slower than its timer.
+        (text, 3..) if text.starts_with("TTT") && text.trim_matches('T').is_empty() => {
+            right(format!("{ticks} interrupts, {said} exits: those of the serial port."))
+        }
         ("TTT", _) => wrong(format!("It says TTT, but vector 0x40 came {ticks} times.")),
         ("T", _) => wrong(
             "One T: a one-shot timer does not tick again (0x20040 is periodic), and behind the first `hlt` \

@@ -112,15 +112,18 @@ impl KvmInferior<'_> {
     /// it: breakpoints can be set before it has page tables of its own.
     fn translate(&self, cpu: usize, address: u64) -> Option<u64> {
         let fd = self.debugger.cpus.get(cpu)?;
+        let is_there = |gpa: &u64| self.debugger.memory.address_in_range(GuestAddress(*gpa));
         let mapped = fd.translate_gva(address).ok().filter(|found| found.valid != 0);
-        let gpa = mapped.map(|found| found.physical_address).or_else(|| {
+        // Without paging KVM takes each address for its own translation.
+        let mapped = mapped.map(|found| found.physical_address).filter(is_there);
+        let to_be = || {
             let inside = |segment: &&Segment| {
                 address.checked_sub(segment.address).is_some_and(|offset| offset < segment.size)
             };
             let segment = self.segments.iter().find(inside)?;
-            segment.gpa.checked_add(address - segment.address)
-        })?;
-        self.debugger.memory.address_in_range(GuestAddress(gpa)).then_some(gpa)
+            segment.gpa.checked_add(address - segment.address).filter(is_there)
+        };
+        mapped.or_else(to_be)
     }
 
     /// Where a linear address is, as any vCPU sees it: the others may not have their page tables yet.

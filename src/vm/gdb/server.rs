@@ -23,6 +23,9 @@ use crate::vm::end::{End, EndSlot};
 /// The longest packet, in bytes.
 const PACKET: usize = 16 << 10;
 
+/// Ctrl-C: the one thing that a debugger can say while the guest runs. For all else it must stand still.
+const INTERRUPT: u8 = 3;
+
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Session {
@@ -143,7 +146,8 @@ pub fn feed(inferior: &mut dyn Inferior, symbols: &[u8], view: View, bytes: &[u8
             State::Idle(state) => state.incoming_data(&mut guest, *byte),
             State::Running(state) => match guest.inferior.stopped() {
                 Some((cpu, stop)) => state.report_stop(&mut guest, reason(cpu, stop)),
-                None => state.incoming_data(&mut guest, *byte),
+                None if *byte == INTERRUPT => state.incoming_data(&mut guest, *byte),
+                None => Ok(State::Running(state)),
             },
             State::CtrlCInterrupt(state) => {
                 guest.inferior.pause();
@@ -188,9 +192,10 @@ fn exchange<'g, W: Write>(
             State::Idle(state) if !pending.is_empty() => {
                 state.incoming_data(guest, next(&mut pending))?
             }
-            State::Running(state) if !pending.is_empty() => {
-                state.incoming_data(guest, next(&mut pending))?
-            }
+            State::Running(state) if !pending.is_empty() => match next(&mut pending) {
+                INTERRUPT => state.incoming_data(guest, INTERRUPT)?,
+                _ => State::Running(state),
+            },
             State::Idle(state) => {
                 let ready = ready(&[input.as_fd(), events.ended]);
                 if ready.get(1) == Some(&true) {

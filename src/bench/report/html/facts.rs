@@ -40,8 +40,9 @@ pub(super) fn claims(page: &mut String, results: &Results) {
         return;
     }
     page.push_str("<h2 id=\"claims\">What textbooks claim, and what was measured</h2>\n");
-    let columns = [("Claim", false), ("Measured here", false), ("Off by", true), ("Why", false)];
-    let caption = "Each claim against this run. “Off by” counts from the claim’s nearer end.";
+    let columns =
+        [("Claim", false), ("Measured here", false), ("Off by at least", true), ("Why", false)];
+    let caption = "Each claim against this run. The factor counts from the claim’s nearer end, for the contender that comes nearest.";
     let mut table = Table::begin(page, "claims-table", caption, Narrow::Stack, &columns);
     for claim in &results.claims {
         table.row(&[

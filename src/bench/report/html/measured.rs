@@ -49,6 +49,11 @@ fn distributions(page: &mut String, results: &Results, id: &str, table: &Table) 
     }
 }
 
+/// Its title and place: tables of several places have the same title.
+fn named(table: &Table) -> String {
+    format!("{}, {}", table.title, words::place(table.place))
+}
+
 /// With a capital first letter.
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
@@ -64,7 +69,7 @@ fn figures(page: &mut String, id: &str, table: &Table) {
     let mut columns = vec![("Contender", false), ("n", true), ("Median (95 % interval)", true)];
     columns.extend(times.as_ref().map(|times| (times.as_str(), true)));
     columns.extend([("p95", true), ("p99", true), ("Range", true), ("Outliers", true)]);
-    let caption = format!("{}: figures with their 95 % intervals", table.title);
+    let caption = format!("{}: figures with their 95 % intervals", named(table));
     let mut rows = Rows::begin(page, &format!("{id}-figures"), &caption, Narrow::Scroll, &columns);
     for (metric, unit, series) in words::metrics(table) {
         rows.group(&format!(
@@ -104,7 +109,7 @@ fn phases(page: &mut String, results: &Results, id: &str, table: &Table) {
         ));
         let columns =
             [("No.", true), ("Phase", false), ("By", false), ("Ended at", true), ("Took", true)];
-        let caption = format!("{}: phases of {}", table.title, timeline.contender);
+        let caption = format!("{}: phases of {}", named(table), timeline.contender);
         let mut rows =
             Rows::begin(page, &format!("{id}-phases{number}"), &caption, Narrow::Scroll, &columns);
         for span in spans(timeline) {
@@ -147,7 +152,7 @@ fn growth(page: &mut String, results: &Results, id: &str, table: &Table) {
         );
         let columns =
             [("Contender", false), ("Instances: value", false), ("Why it ends there", false)];
-        let caption = format!("{}: {heading}", table.title);
+        let caption = format!("{}: {heading}", named(table));
         let mut rows =
             Rows::begin(page, &format!("{id}-points{number}"), &caption, Narrow::Stack, &columns);
         for curve in own {
@@ -184,7 +189,7 @@ fn findings(page: &mut String, id: &str, table: &Table) {
     let mut columns = vec![("What", false)];
     columns.extend(contenders.iter().map(|contender| (*contender, false)));
     columns.push(("What it means", false));
-    let caption = format!("{}: what the workload sees and reaches", table.title);
+    let caption = format!("{}: what was found", named(table));
     let mut rows = Rows::begin(page, &format!("{id}-findings"), &caption, Narrow::Scroll, &columns);
     for finding in &table.findings {
         let mut cells = vec![Cell::Head(finding.subject.clone())];
@@ -202,8 +207,8 @@ fn failures(page: &mut String, id: &str, table: &Table) {
     }
     page.push_str("<h3>What went wrong</h3>\n");
     let columns = [("What", false), ("How often, and why", false)];
-    let caption = "A round that failed has no sample.";
-    let mut rows = Rows::begin(page, &format!("{id}-failures"), caption, Narrow::Stack, &columns);
+    let caption = format!("{}: a round that failed has no sample", named(table));
+    let mut rows = Rows::begin(page, &format!("{id}-failures"), &caption, Narrow::Stack, &columns);
     for failure in &table.failures {
         rows.row(&[Cell::Head(failure.name.clone()), Cell::Text(failure.value.clone())]);
     }

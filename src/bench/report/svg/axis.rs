@@ -7,8 +7,14 @@ use crate::bench::results::Unit;
 /// From how many times the least value the greatest is seen better on a logarithmic axis.
 const SPREAD: f64 = 25.0;
 
+/// From how many times the least value to the greatest a logarithmic axis reaches at most.
+const WIDEST: f64 = 1e5;
+
+/// One of so many values may lie below a logarithmic axis.
+const FEW: usize = 4;
+
 /// A letter of a value's is about as wide.
-const DIGIT: f64 = 7.0;
+const DIGIT: f64 = 7.8;
 
 /// Values along a line.
 #[derive(Clone, Debug)]
@@ -16,29 +22,41 @@ pub(crate) struct Axis {
     low: f64,
     high: f64,
     log: bool,
+    /// Whether there are values below `low`.
+    cut: bool,
 }
 
 impl Axis {
     /// One for these values: from zero, so that lengths can be compared; logarithmic, and said so, where they
-    /// lie too far apart.
+    /// lie too far apart. A few that are no more than zero, as differences may be, or next to nothing lie at its
+    /// left end then.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let (least, most) = ends(values);
-        if least > 0.0 && most / least > SPREAD {
-            return Self { low: least / 1.15, high: most * 1.15, log: true };
+        let values: Vec<f64> = values.into_iter().collect();
+        let (least, most) = ends(values.iter().copied());
+        let (least_above, _) = ends(values.iter().copied().filter(|value| *value > 0.0));
+        let not_above = values.iter().filter(|value| **value <= 0.0).count();
+        if most / least_above > SPREAD && not_above * FEW <= values.len() {
+            let low = (least_above / 1.15).max(most / WIDEST);
+            return Self { low, high: most * 1.15, log: true, cut: least < low };
         }
         let most = if most > least.min(0.0) { most } else { least.min(0.0) + 1.0 };
-        Self { low: least.min(0.0) * 1.05, high: most.max(0.0) * 1.05, log: false }
+        Self { low: least.min(0.0) * 1.05, high: most.max(0.0) * 1.05, log: false, cut: false }
     }
 
     /// One for ratios: as far from 1 for half as for twice.
     pub(crate) fn of_ratios(values: impl IntoIterator<Item = f64>) -> Self {
         let positive = values.into_iter().filter(|value| *value > 0.0);
         let (least, most) = ends(positive.chain([0.9, 1.1]));
-        Self { low: least / 1.05, high: most * 1.05, log: true }
+        Self { low: least / 1.05, high: most * 1.05, log: true, cut: false }
     }
 
     pub(crate) fn is_log(&self) -> bool {
         self.log
+    }
+
+    /// What a value at the left end may be.
+    pub(crate) fn or_less(&self) -> &'static str {
+        if self.cut { " or less" } else { "" }
     }
 
     /// The values at its ends.
@@ -110,17 +128,21 @@ impl Axis {
     ) -> f64 {
         let ticks = self.ticks(if frame.stacked() { 4 } else { 8 });
         let mut free = f64::NEG_INFINITY;
-        for tick in ticks {
-            let x = frame.x(self.fraction(tick));
+        let mut write = |x: f64, label: &str| {
             svg.line("grid", (x, top), (x, bottom));
-            let label = what.label(tick);
             let width = DIGIT * f64::from(u32::try_from(label.chars().count()).unwrap_or(u32::MAX));
             // In the middle below its line, but within the picture, and not over the one before.
             let begin = (x - width / 2.0).min(frame.width - width).max(0.0);
             if begin > free {
-                svg.text("m", Anchor::Start, (begin, bottom + 14.0), &label);
-                free = begin + width + DIGIT;
+                svg.text("m", Anchor::Start, (begin, bottom + 14.0), label);
+                free = begin + width;
             }
+        };
+        if self.cut {
+            write(frame.left(), &format!("≤ {}", what.label(self.low)));
+        }
+        for tick in ticks {
+            write(frame.x(self.fraction(tick)), &what.label(tick));
         }
         let log = if self.log { ", logarithmic axis" } else { "" };
         let title = format!("{}{log}", what.title());
@@ -203,6 +225,13 @@ mod tests {
         let negative = Axis::of([-1.0, 2.0]);
         assert!(!negative.is_log() && negative.fraction(0.0) > 0.3);
         assert!(!Axis::of([0.0, 1e9]).is_log());
+    }
+
+    #[test]
+    fn a_few_values_that_are_not_above_zero_lie_at_the_left_end() {
+        let axis = Axis::of([-0.2, 1.0, 2.0, 300.0]);
+        assert!(axis.is_log() && axis.fraction(-0.2) == 0.0 && axis.fraction(1.0) > 0.0);
+        assert_eq!((axis.or_less(), Axis::of([1.0, 300.0]).or_less()), (" or less", ""));
     }
 
     #[test]
