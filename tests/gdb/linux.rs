@@ -26,7 +26,7 @@ fn a_kernel_is_stopped_before_its_first_instruction_and_at_start_kernel() {
     }
     let cache = Cache::open().unwrap();
     let Some(kernel) = find_tuned_kernel(&cache) else {
-        return say("SKIPPED: the tuned kernel is not built (make kernel)");
+        return say("SKIPPED: the tuned kernel is not built (make tuned-kernel)");
     };
     let initrd = hello_initramfs(&cache).unwrap();
     let directory = tempfile::tempdir().unwrap();

@@ -69,7 +69,8 @@ pub fn tables(case: Case, questions: &Questions, ground: &mut Ground<'_>) -> Vec
 }
 
 impl Case {
-    /// About how long it takes with ten rounds on a machine with two processors: measured, and rounded up.
+    /// About how long it takes with ten rounds on a machine with two processors: an estimate, for the plan that is
+    /// told beforehand.
     pub fn usually_takes(self, place: Place) -> Duration {
         let minutes = match (place == Place::Host, self) {
             (true, Self::Isolation) => 0.2,

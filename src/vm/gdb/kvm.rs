@@ -7,16 +7,14 @@ use std::sync::Arc;
 
 use kvm_bindings::{
     KVM_GUESTDBG_BLOCKIRQ, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP,
-    KVM_MEM_READONLY, kvm_guest_debug, kvm_userspace_memory_region,
+    kvm_guest_debug,
 };
 use kvm_ioctls::{VcpuFd, VmFd};
-use vm_memory::{
-    Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion,
-};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use super::hooks::Hooks;
 use super::inferior::{Inferior, Point, Resume, Stop};
-use super::points::{Patch, REGISTERS, TRAP, Watched};
+use super::points::REGISTERS;
 use super::registers::Registers;
 use super::symbols::Segment;
 use super::xml::View;
@@ -24,8 +22,6 @@ use crate::vm::control::Threads;
 use crate::vm::kvm;
 use crate::vm::layout::PAGE;
 
-/// The first number of the memory slots that stand for a region with watched pages in it.
-const SLOTS: u32 = 64;
 /// Debug register 7: bit 10 is always one, bits 1, 3, 5 and 7 enable the breakpoints.
 const DR7_ALWAYS: u64 = 1 << 10;
 /// CPUID's leaf with the hypervisor's name.
@@ -36,8 +32,8 @@ pub(in crate::vm) struct Debugger {
     hooks: Arc<Hooks>,
     // Dropped in this order: vCPUs before the VM, the VM before its memory.
     cpus: Vec<VcpuFd>,
-    vm: VmFd,
-    memory: GuestMemoryMmap,
+    pub(super) vm: VmFd,
+    pub(super) memory: GuestMemoryMmap,
     view: View,
 }
 
@@ -83,6 +79,7 @@ impl Debugger {
             segments,
             debug_registers: have_debug_registers(),
             pieces: 0,
+            lifted: None,
         }
     }
 }
@@ -95,12 +92,14 @@ fn have_debug_registers() -> bool {
 
 /// A guest on KVM, with its threads.
 pub(in crate::vm) struct KvmInferior<'a> {
-    debugger: Debugger,
+    pub(super) debugger: Debugger,
     threads: &'a Threads,
     segments: &'a [Segment],
     debug_registers: bool,
-    /// How many slots from [`SLOTS`] on are in use.
-    pieces: u32,
+    /// How many further memory slots are in use.
+    pub(super) pieces: u32,
+    /// A trap that is out of the way while a vCPU takes a step, and what is to be done then.
+    lifted: Option<(u64, Resume)>,
 }
 
 impl KvmInferior<'_> {
@@ -127,7 +126,7 @@ impl KvmInferior<'_> {
     }
 
     /// Where a linear address is, as any vCPU sees it: the others may not have their page tables yet.
-    fn find(&self, address: u64) -> Option<u64> {
+    pub(super) fn find(&self, address: u64) -> Option<u64> {
         (0..self.debugger.cpus.len()).find_map(|cpu| self.translate(cpu, address))
     }
 
@@ -154,97 +153,22 @@ impl KvmInferior<'_> {
         done
     }
 
-    fn patch(&self, address: u64) -> bool {
-        let memory = &self.debugger.memory;
-        let second = address.checked_add(1).and_then(|second| self.find(second));
-        let (Some(first), Some(second)) = (self.find(address), second) else { return false };
-        let gpas = [first, second];
-        let mut original = [0; 2];
-        let mut points = self.hooks().points();
-        if points.patches.contains_key(&address) {
-            return true;
-        }
-        for (gpa, byte) in gpas.iter().zip(&mut original) {
-            match memory.read_obj(GuestAddress(*gpa)) {
-                Ok(read) => *byte = read,
-                Err(_) => return false,
-            }
-        }
-        points.patches.insert(address, Patch { gpas, original });
-        write_all(memory, gpas, TRAP)
+    /// The trap whose second byte a vCPU would execute next: the instruction in its place had but one byte, and
+    /// the next one begins there.
+    fn trap_before(&self, cpu: usize) -> Option<u64> {
+        let fd = self.debugger.cpus.get(cpu)?;
+        let next = fd.get_sregs().ok()?.cs.base.wrapping_add(fd.get_regs().ok()?.rip);
+        let trap = next.checked_sub(1)?;
+        self.hooks().points().patches.contains_key(&trap).then_some(trap)
     }
 
-    fn unpatch(&self, address: u64) -> bool {
-        let removed = self.hooks().points().patches.remove(&address);
-        removed.is_some_and(|patch| write_all(&self.debugger.memory, patch.gpas, patch.original))
-    }
-
-    fn watch(&mut self, address: u64, size: u64) -> bool {
-        let within = address % PAGE + size <= PAGE;
-        let Some(gpa) = self.find(address).filter(|_| within && size > 0) else { return false };
-        self.hooks().points().watched.push(Watched { address, gpa, size });
-        self.protect()
-    }
-
-    fn unwatch(&mut self, address: u64, size: u64) -> bool {
-        {
-            let watched = &mut self.hooks().points().watched;
-            let this = |it: &Watched| (it.address, it.size) == (address, size);
-            let Some(at) = watched.iter().position(this) else { return false };
-            watched.remove(at);
+    fn run(&self, resume: Resume) {
+        let mut held = 0;
+        for cpu in 0..self.debugger.cpus.len() {
+            self.arm(cpu, resume == Resume::Step(cpu));
+            held |= u32::from(is_held(resume, cpu)) << cpu;
         }
-        self.protect()
-    }
-
-    /// Shows KVM the memory anew: pages that are watched can be read and executed, and a store to them leaves
-    /// the guest.
-    fn protect(&mut self) -> bool {
-        let mut pages: Vec<u64> =
-            self.hooks().points().watched.iter().map(|it| it.gpa / PAGE * PAGE).collect();
-        pages.sort_unstable();
-        pages.dedup();
-        let mut good = true;
-        for old in SLOTS..SLOTS + std::mem::take(&mut self.pieces) {
-            let nothing = kvm_userspace_memory_region { slot: old, ..Default::default() };
-            let _ = self.set(nothing);
-        }
-        let mut number = SLOTS;
-        for (slot, region) in (0..).zip(self.debugger.memory.iter()) {
-            let (start, size) = (region.start_addr().raw_value(), region.len());
-            let host = region.as_ptr() as u64;
-            let inside: Vec<u64> =
-                pages.iter().copied().filter(|page| (start..start + size).contains(page)).collect();
-            let piece = |slot, from: u64, to: u64, flags| kvm_userspace_memory_region {
-                slot,
-                guest_phys_addr: from,
-                memory_size: to - from,
-                userspace_addr: host + (from - start),
-                flags,
-            };
-            // What was there goes first: slots must not overlap.
-            let _ = self.set(piece(slot, start, start, 0));
-            let mut from = start;
-            let last = [start + size];
-            for page in inside.iter().chain(&last) {
-                if *page > from {
-                    let whole = inside.is_empty();
-                    good &= self.set(piece(if whole { slot } else { number }, from, *page, 0));
-                    number += u32::from(!whole);
-                }
-                if *page < start + size {
-                    good &= self.set(piece(number, *page, page + PAGE, KVM_MEM_READONLY));
-                    number += 1;
-                }
-                from = page.saturating_add(PAGE);
-            }
-        }
-        self.pieces = number - SLOTS;
-        good
-    }
-
-    fn set(&self, region: kvm_userspace_memory_region) -> bool {
-        // SAFETY: the host range lies within the region's mapping, which outlives the VM.
-        unsafe { self.debugger.vm.set_user_memory_region(region) }.is_ok()
+        self.threads.thaw(held);
     }
 
     /// Tells KVM how a vCPU is to run.
@@ -276,8 +200,9 @@ impl KvmInferior<'_> {
     }
 }
 
-fn write_all(memory: &GuestMemoryMmap, gpas: [u64; 2], bytes: [u8; 2]) -> bool {
-    gpas.iter().zip(bytes).all(|(gpa, byte)| memory.write_obj(byte, GuestAddress(*gpa)).is_ok())
+/// Whether a vCPU stands still while others run.
+fn is_held(resume: Resume, cpu: usize) -> bool {
+    matches!(resume, Resume::Step(only) | Resume::Only(only) if only != cpu)
 }
 
 impl Inferior for KvmInferior<'_> {
@@ -344,23 +269,36 @@ impl Inferior for KvmInferior<'_> {
 
     fn resume(&mut self, resume: Resume) {
         self.hooks().forget();
-        let mut held = 0;
-        for cpu in 0..self.count() {
-            self.arm(cpu, resume == Resume::Step(cpu));
-            if matches!(resume, Resume::Step(only) | Resume::Only(only) if only != cpu) {
-                held |= 1 << cpu;
+        let within = (0..self.count())
+            .filter(|cpu| !is_held(resume, *cpu))
+            .find_map(|cpu| Some((cpu, self.trap_before(cpu)?)));
+        match within {
+            Some((cpu, trap)) => {
+                self.lift(trap);
+                self.lifted = Some((trap, resume));
+                self.run(Resume::Step(cpu));
             }
+            None => self.run(resume),
         }
-        self.threads.thaw(held);
     }
 
     fn pause(&mut self) {
         self.threads.freeze();
+        if let Some((trap, _)) = self.lifted.take() {
+            self.put_back(trap);
+        }
     }
 
     fn stopped(&mut self) -> Option<(usize, Stop)> {
         let (cpu, stop) = self.hooks().next()?;
         self.threads.freeze();
+        if let Some((trap, resume)) = self.lifted.take() {
+            self.put_back(trap);
+            if stop == Stop::Step && !matches!(resume, Resume::Step(_)) {
+                self.resume(resume);
+                return None;
+            }
+        }
         Some((cpu.into(), stop))
     }
 

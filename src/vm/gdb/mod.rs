@@ -3,6 +3,7 @@
 //! A thread serves GDB's remote protocol on a socket; what it asks of the guest is done while all vCPUs stand
 //! still ([`Inferior`]). How the guest is made to stop is in `hooks`; why so is told in docs/gdb.md.
 
+mod breakpoints;
 pub(super) mod hooks;
 pub mod inferior;
 mod kvm;
@@ -12,6 +13,7 @@ pub mod registers;
 pub mod server;
 pub mod symbols;
 mod target;
+mod watchpoints;
 mod xml;
 
 pub use inferior::Inferior;
