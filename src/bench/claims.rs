@@ -4,6 +4,8 @@
 //! cannot be told where it was measured is not: an emulated processor says nothing about a real one's speed,
 //! except that a real one is no slower.
 
+use std::collections::BTreeMap;
+
 use super::report::words::{self, digits, estimate, figure};
 use super::results::{Case, Claim, Interval, Place, Results, Series, Table, Unit, Wall};
 
@@ -279,22 +281,22 @@ fn services(table: &Table, of_vm: &dyn Fn(&&Series) -> bool) -> String {
 fn isolation(results: &Results) -> Claim {
     const CLAIM: &str = "Containers share the kernel, so isolate less.";
     let tables = || results.tables.iter().filter(|table| table.case == Case::Isolation);
-    let mut kernels = Vec::new();
-    let mut shared = Vec::new();
+    let (mut kernels, mut shared) = (BTreeMap::new(), Vec::new());
     for table in tables() {
-        let Some(finding) = table.findings.iter().find(|finding| finding.subject == KERNEL.0)
-        else {
-            continue;
-        };
-        for (id, found) in &finding.found {
-            match words::wall_of(results, id) {
-                Wall::Container => shared.push(found.ends_with(KERNEL.1)),
-                Wall::Vm => {}
-                Wall::Process | Wall::Sandbox => continue,
+        let finding = table.findings.iter().find(|finding| finding.subject == KERNEL.0);
+        for (id, found) in finding.iter().flat_map(|finding| &finding.found) {
+            let wall = words::wall_of(results, id);
+            // What was found on the host comes first, and is not told again of the testbed.
+            if kernels.contains_key(id) || !matches!(wall, Wall::Container | Wall::Vm) {
+                continue;
             }
-            kernels.push(format!("{id} {found}"));
+            if wall == Wall::Container {
+                shared.push(found.ends_with(KERNEL.1));
+            }
+            kernels.insert(id, format!("{id} {found}"));
         }
     }
+    let kernels: Vec<String> = kernels.into_values().collect();
     if shared.is_empty() {
         return nothing(CLAIM, "isolation", results, Wall::Container);
     }

@@ -24,8 +24,9 @@ const MEMORY: &str = "/dev/shm";
 /// What QEMU reads beside its libraries.
 const QEMU_DATA: [&str; 3] = ["/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu"];
 
-/// What duplex calls to make disks.
-const DISK_MAKER: [&str; 2] = ["mke2fs", "/etc/mke2fs.conf"];
+/// What duplex calls to make disks, and what that reads.
+const DISK_MAKERS: [&str; 2] = ["mke2fs", "debugfs"];
+const DISK_SETTINGS: &str = "/etc/mke2fs.conf";
 
 impl Order {
     /// The same order as it is to be carried out in the testbed: the image is a disk.
@@ -72,10 +73,9 @@ impl Order {
         // duplex finds it as an entry of its cache.
         files.extend(kernel.as_deref().and_then(Path::parent).map(ToOwned::to_owned));
         let programs = ["unshare", "bwrap", "crun", "runc", "qemu-system-x86_64"];
-        let programs =
-            programs.into_iter().chain(["firecracker", "cloud-hypervisor", DISK_MAKER[0]]);
-        files.extend(programs.filter_map(installed_program));
-        files.extend(QEMU_DATA.into_iter().chain([DISK_MAKER[1]]).map(PathBuf::from));
+        let programs = programs.into_iter().chain(["firecracker", "cloud-hypervisor"]);
+        files.extend(programs.chain(DISK_MAKERS).filter_map(installed_program));
+        files.extend(QEMU_DATA.into_iter().chain([DISK_SETTINGS]).map(PathBuf::from));
         files.retain(|file| file.exists());
         files
     }

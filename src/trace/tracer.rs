@@ -131,13 +131,14 @@ impl Shared {
 
     fn write_until_ended(&self) {
         loop {
+            // First of all: at the start there is nothing, and whoever makes lanes must not wait.
+            self.wait();
             // Before it is looked at a last time: what was made before that is there.
             let ended = self.ended.load(Ordering::Acquire);
             self.drain(&mut self.lock());
             if ended {
                 return;
             }
-            self.wait();
         }
     }
 

@@ -10,6 +10,8 @@ use super::{Found, describe};
 use crate::bench::contender::Job;
 use crate::bench::results::{Contender as Described, Wall};
 use crate::bench::workshop::{DATA, Workshop};
+use crate::guest_images::Cache;
+use crate::image;
 
 /// `duplex run --container`.
 pub(super) fn container(workshop: &Workshop) -> Found {
@@ -85,10 +87,17 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
     .found()
 }
 
-/// What lies beside the program belongs to it; the guest's init is in the cache, as a disk.
+/// The program; for a VM also its kernel, and the disks of the image and of its init, in the cache.
 fn files(workshop: &Workshop, is_vm: bool) -> Vec<PathBuf> {
-    let kernel = workshop.guest.as_ref().filter(|_| is_vm).map(|guest| guest.kernel.clone());
-    std::iter::once(workshop.duplex.clone()).chain(kernel).collect()
+    let mut files = vec![workshop.duplex.clone()];
+    if is_vm && let Ok(cache) = Cache::open() {
+        // One that cannot be made now is told about by the start that needs it.
+        files.extend(image::disk(&cache, &workshop.image));
+        if let Ok(kernel) = image::run_kernel(&cache, false) {
+            files.extend([kernel.init.path().to_owned(), kernel.elf]);
+        }
+    }
+    files
 }
 
 /// As `--net` has it.

@@ -24,7 +24,7 @@ pub(crate) fn density(axis: &Axis, samples: impl IntoIterator<Item = f64>, width
 
 /// Values in their order, in a letter each: the greatest is the highest block.
 pub(crate) fn growth(values: &[f64]) -> String {
-    let axis = Axis::of(values.iter().copied().chain([0.0]));
+    let axis = Axis::from_zero(values.iter().copied());
     let letter = |value: &f64| level(column(axis.fraction(*value), LEVELS.len()) + 1);
     values.iter().map(letter).collect()
 }

@@ -22,11 +22,16 @@ use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
 use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
+use crate::guest_images::Cache;
+use crate::image;
 use crate::random::random_bytes;
 use crate::testbed;
 
 /// The exit status of a run that was interrupted.
 pub(super) const INTERRUPTED: u8 = 130;
+
+/// The statuses of a testbed's command that was interrupted: hung up on, interrupted, terminated.
+const SIGNALLED: [u8; 3] = [129, INTERRUPTED, 143];
 
 /// Rounds that do not count.
 const WARM_UP: u32 = 2;
@@ -112,7 +117,12 @@ fn observe(order: &Order, place: Place, vms: Vms, stop: &Stop) -> Result<Observe
     if let Err(error) = hybrid::leave() {
         log::info!("control groups of both versions stay: {error}; crun may refuse this host");
     }
-    Ok(measure(&order, &mut Progress::new(place.word()), stop))
+    let observed = measure(&order, &mut Progress::new(place.word()), stop);
+    if let Ok(cache) = Cache::open() {
+        // VMs had one.
+        image::forget_disk(&cache, &order.workshop.image);
+    }
+    Ok(observed)
 }
 
 fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
@@ -125,7 +135,7 @@ fn in_testbed(order: &Order, place: Place) -> Result<Observed, Box<dyn Error>> {
     match serde_json::from_slice(&fs::read(&found)?) {
         Ok(observed) => Ok(observed),
         // It was interrupted before it had begun, or the machine ended.
-        Err(_) if outcome.status == INTERRUPTED => Ok(Observed::default()),
+        Err(_) if SIGNALLED.contains(&outcome.status) => Ok(Observed::default()),
         Err(_) => Err(format!(
             "the testbed measured nothing: its observer ended with status {}",
             outcome.status

@@ -1,7 +1,7 @@
 //! A guest on KVM under a debugger.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -51,9 +51,9 @@ impl Debugger {
     ) -> io::Result<Debugger> {
         let kvm = kvm::open(Path::new(kvm::DEVICE)).map_err(io::Error::other)?;
         let duplicate = |fd: &dyn AsRawFd| {
-            // SAFETY: the caller's reference keeps the descriptor open while it is duplicated.
-            let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd.as_raw_fd()) };
-            fd.as_fd().try_clone_to_owned().map(IntoRawFd::into_raw_fd)
+            // SAFETY: it stays open while it is duplicated.
+            let fd = unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) };
+            fd.try_clone_to_owned().map(IntoRawFd::into_raw_fd)
         };
         // SAFETY: a descriptor of a VM, which nobody else owns.
         let vm = unsafe { kvm.create_vmfd_from_rawfd(duplicate(vm)?) }?;

@@ -39,6 +39,12 @@ impl Axis {
             let low = (least_above / 1.15).max(most / WIDEST);
             return Self { low, high: most * 1.15, log: true, cut: least < low };
         }
+        Self::from_zero(values)
+    }
+
+    /// One on which lengths can be compared, however far apart the values lie.
+    pub(crate) fn from_zero(values: impl IntoIterator<Item = f64>) -> Self {
+        let (least, most) = ends(values);
         let most = if most > least.min(0.0) { most } else { least.min(0.0) + 1.0 };
         Self { low: least.min(0.0) * 1.05, high: most.max(0.0) * 1.05, log: false, cut: false }
     }
@@ -230,6 +236,7 @@ mod tests {
     #[test]
     fn a_few_values_that_are_not_above_zero_lie_at_the_left_end() {
         let axis = Axis::of([-0.2, 1.0, 2.0, 300.0]);
+        assert!(!Axis::from_zero([0.0, 1.0, 2.0, 300.0]).is_log());
         assert!(axis.is_log() && axis.fraction(-0.2) == 0.0 && axis.fraction(1.0) > 0.0);
         assert_eq!((axis.or_less(), Axis::of([1.0, 300.0]).or_less()), (" or less", ""));
     }

@@ -39,7 +39,7 @@ pub(crate) fn chart(
 
 fn draw(svg: &mut Svg, frame: &Frame, results: &Results, unit: Unit, curves: &[&Curve]) -> f64 {
     let all = || curves.iter().flat_map(|curve| &curve.points);
-    let across = Axis::of(all().map(|(number, _)| f64::from(*number)).chain([0.0]));
+    let across = Axis::from_zero(all().map(|(number, _)| f64::from(*number)));
     let up = Axis::of(all().map(|(_, value)| *value));
     let top = legend(svg, frame, results, curves);
     let bottom = top + FIELD;
@@ -85,7 +85,7 @@ fn legend(svg: &mut Svg, frame: &Frame, results: &Results, curves: &[&Curve]) ->
             &format!("M{x:.1} {:.1}h26", y + 11.0),
         );
         mark(svg, number, class, (x + 13.0, y + 11.0));
-        svg.text("", Anchor::Start, (x + 32.0, y + 15.0), &short(&curve.contender, 18));
+        svg.text("", Anchor::Start, (x + 32.0, y + 15.0), &short(&curve.contender, 16));
         x += width;
     }
     y + LINE + 16.0

@@ -58,7 +58,7 @@ impl Frame {
 
     /// Letters of a name that fit.
     pub(crate) fn letters(&self) -> usize {
-        18
+        16
     }
 }
 

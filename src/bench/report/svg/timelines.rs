@@ -73,7 +73,7 @@ pub(crate) fn chart(
     };
     // Lengths are compared here: from zero.
     let ends = timelines.iter().flat_map(|timeline| &timeline.phases).map(|phase| phase.end);
-    let axis = Axis::of(ends.chain([0.0]));
+    let axis = Axis::from_zero(ends);
     for_all_widths(|frame| {
         let mut svg = Svg::default();
         let bottom = draw(&mut svg, frame, &axis, results, unit, timelines);
