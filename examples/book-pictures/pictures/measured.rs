@@ -40,8 +40,10 @@ fn table(reports: &[Results]) -> String {
         }
     }
     out.push_str("\nMedians, in brackets their 95 % intervals, by ");
-    let commands =
-        reports.iter().map(|report| format!("`{}` (seed {})", command(report), report.seed));
+    let commands = reports.iter().map(|report| {
+        let early = if report.complete { "" } else { ", ended before its last rounds" };
+        format!("`{}` (seed {}{early})", command(report), report.seed)
+    });
     out.push_str(&commands.collect::<Vec<_>>().join(" and "));
     out.push_str(". What the reports say about themselves:\n\n");
     let mut told = Vec::new();
