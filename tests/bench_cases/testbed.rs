@@ -1,12 +1,16 @@
 //! The VM half of all cases, in the testbed: one round each, by the command line.
 
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use duplex::bench::results::{Place, Results, Table};
 use duplex::guest_images::{Cache, find_tuned_kernel};
 
 use crate::common::process;
 use crate::common::{has_testbed, say, testbed};
+
+/// One of the tests at a time: they would be each other's neighbours.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// `duplex bench` with these arguments, of a plain process and a VM; what it found in the testbed.
 fn measured(arguments: &[&str]) -> Vec<Table> {
@@ -54,6 +58,7 @@ fn a_vm_takes_part_in_every_case() {
         say("SKIPPED: there is no tuned kernel (make tuned-kernel)");
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let tables = measured(&["cpu"]);
     assert!(of_vm(&tables[0], "integer") > 0.0 && of_vm(&tables[0], "fork_exec") > 0.0);
 
@@ -85,6 +90,7 @@ fn a_neighbour_without_limits_is_felt() {
     if !has_testbed() {
         return;
     }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let tables = measured_of(&["duplex-container"], &["lab", "resource-exhaustion"]);
     let [table] = &tables[..] else { panic!("{tables:?}") };
     assert_eq!(table.id, "lab.testbed.resource-exhaustion");

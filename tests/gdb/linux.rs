@@ -1,4 +1,4 @@
-//! The tuned kernel, in the testbed, from its first instruction to start_kernel.
+//! The tuned kernel, in the testbed, from its first instruction to user space.
 
 use duplex::guest_images::{Cache, find_tuned_kernel, hello_initramfs};
 
@@ -16,11 +16,20 @@ info threads
 break start_kernel
 continue
 backtrace
-kill
+stepi
+stepi
+x/i $rip
+delete
+watch *(unsigned long *) &jiffies_64
+continue
+backtrace 4
+info threads
+delete
+continue
 ";
 
 #[test]
-fn a_kernel_is_stopped_before_its_first_instruction_and_at_start_kernel() {
+fn a_kernel_is_followed_from_its_first_instruction_to_user_space() {
     if !has_testbed() || !has_gdb() {
         return;
     }
@@ -56,6 +65,17 @@ fn a_kernel_is_stopped_before_its_first_instruction_and_at_start_kernel() {
         "#0 ",
         "start_kernel ()",
         "x86_64_start_kernel",
+        // Two steps: the first instruction has one byte, so the second begins within the breakpoint.
+        "=> ",
+        "<start_kernel+8>:",
+        "Hardware watchpoint 2: *(unsigned long *) &jiffies_64",
+        "Old value = ",
+        "New value = ",
+        "do_timer ()",
+        "Thread 1.2",
+        // And on to the end, with what the guest's init says.
+        "status 0",
+        "hello from the guest",
     ];
     assert_in_order(&said, &expected);
 }
