@@ -22,6 +22,8 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
             say("SKIPPED: nft is not installed (make packages)");
             return;
         }
+        // A new namespace begins with what the host has.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "0").unwrap();
         test();
     });
     thread.join().unwrap();

@@ -22,6 +22,10 @@ pub(super) fn podman(workshop: &Workshop) -> Found {
     described.version = program.version(&["--version"]);
     let (workshop, cleaner, cleaned) = (workshop.clone(), program.clone(), workshop.clone());
     Called::new(described, program.files(), move |job, number| {
+        refuse(
+            job.net,
+            "network here: podman would leave a bridge and packet filters on this host",
+        )?;
         let mut command = program.command();
         command.env("XDG_RUNTIME_DIR", workshop.directory("state")?);
         // Without systemd there is nobody else to ask for a control group.
