@@ -1,15 +1,15 @@
 //! duplex's own halves, and its VM as others' are started.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::called::{Called, refuse};
 use super::program::missing;
 use super::vmm::{Vm, guest_of};
-use super::{Found, describe};
+use super::{Found, describe, dockers_words};
 use crate::bench::contender::Job;
 use crate::bench::results::{Contender as Described, Wall};
-use crate::bench::workshop::{DATA, Workshop};
+use crate::bench::workshop::Workshop;
 use crate::guest_images::Cache;
 use crate::image;
 
@@ -65,10 +65,9 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
         command.arg("run").args(half).args(["--name", &workshop.name(number)]);
         command.env("XDG_RUNTIME_DIR", workshop.directory("state")?).stdin(Stdio::null());
         refuse(is_vm && job.serial_console, "serial console to look at")?;
-        limits(job, is_vm, &mut command);
-        if let Some(data) = &job.data {
-            command.arg("--volume").arg(volume(data));
-        }
+        // A machine has a size, limited or not.
+        dockers_words::limits(job, job.unlimited && !is_vm, &mut command);
+        dockers_words::input_and_volume(job, &mut command);
         if job.net {
             command.args(["--net", &network(job, is_vm)]);
         }
@@ -77,9 +76,6 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
         }
         if job.timing {
             command.args(["--timing", "--json"]);
-        }
-        if job.input {
-            command.arg("--interactive");
         }
         command.arg("--").arg(&workshop.image).args(&job.argv);
         Ok(command)
@@ -106,29 +102,5 @@ fn network(job: &Job, is_vm: bool) -> String {
         Some(bridge) if is_vm => format!("tap={bridge}p0"),
         Some(bridge) => format!("bridge={bridge}"),
         None => "user".into(),
-    }
-}
-
-fn volume(data: &Path) -> std::ffi::OsString {
-    let mut volume = data.to_owned().into_os_string();
-    volume.push(":");
-    volume.push(DATA);
-    volume
-}
-
-fn limits(job: &Job, is_vm: bool, command: &mut Command) {
-    if job.unlimited && !is_vm {
-        // It would have this one by default.
-        command.args(["--pids-limit", "-1"]);
-        return;
-    }
-    if let Some(cpus) = job.cpus {
-        command.args(["--cpus", &cpus.to_string()]);
-    }
-    if let Some(memory) = job.memory {
-        command.args(["--memory", &memory.to_string()]);
-    }
-    if let Some(pids) = job.pids {
-        command.args(["--pids-limit", &pids.to_string()]);
     }
 }

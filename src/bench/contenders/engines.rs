@@ -1,13 +1,12 @@
 //! Container engines: podman, docker, and containerd's ctr. The last two have a daemon that must run.
 
-use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use super::called::{Called, refuse};
 use super::program::{Program, missing};
-use super::{Found, describe};
+use super::{Found, describe, dockers_words};
 use crate::bench::contender::Job;
 use crate::bench::results::Wall;
 use crate::bench::workshop::{DATA, Workshop};
@@ -116,31 +115,11 @@ fn finite(resource: Resource) -> Option<u64> {
 /// The options that docker and those who follow it have.
 fn docker_options(job: &Job, command: &mut Command) {
     command.arg("--read-only");
-    if job.input {
-        command.arg("--interactive");
-    }
     if !job.net {
         command.args(["--network", "none"]);
     }
-    if let Some(data) = &job.data {
-        let mut volume = OsString::from(data);
-        volume.push(":");
-        volume.push(DATA);
-        command.arg("--volume").arg(volume);
-    }
-    if job.unlimited {
-        command.args(["--pids-limit", "-1"]);
-        return;
-    }
-    if let Some(cpus) = job.cpus {
-        command.args(["--cpus", &cpus.to_string()]);
-    }
-    if let Some(memory) = job.memory {
-        command.args(["--memory", &memory.to_string()]);
-    }
-    if let Some(pids) = job.pids {
-        command.args(["--pids-limit", &pids.to_string()]);
-    }
+    dockers_words::input_and_volume(job, command);
+    dockers_words::limits(job, job.unlimited, command);
 }
 
 /// The image in docker's store; it is removed again.

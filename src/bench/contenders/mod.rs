@@ -4,6 +4,7 @@ mod bubblewrap;
 mod called;
 mod cloud_hypervisor;
 mod direct;
+mod dockers_words;
 mod duplex;
 mod engines;
 mod firecracker;
