@@ -30,6 +30,11 @@ impl Ports {
         self.0.iter().position(|port| *port == Port::Idle)
     }
 
+    /// Whether clients have all of them: one that is merely not ready will be soon.
+    pub(super) fn are_all_taken(&self) -> bool {
+        self.0.iter().all(|port| *port == Port::Taken)
+    }
+
     /// It is given to a client.
     pub(super) fn take(&mut self, number: usize) {
         self.set(number, Port::Taken);
@@ -67,5 +72,15 @@ mod tests {
         assert!(!ports.ready(3));
         ports.take(3);
         assert!(ports.ready(3));
+    }
+
+    #[test]
+    fn ports_that_are_not_ready_are_not_taken() {
+        let mut ports = Ports::new();
+        assert!(!ports.are_all_taken());
+        (0..SESSIONS).for_each(|number| ports.take(number));
+        assert!(ports.are_all_taken());
+        ports.release(3);
+        assert!(!ports.are_all_taken());
     }
 }

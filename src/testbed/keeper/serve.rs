@@ -257,7 +257,7 @@ impl Keeper {
                 (State::Up(_), Wish::Session { told, .. }) => {
                     if let Some(port) = self.ports.idle() {
                         self.start_session(index, port);
-                    } else if !told {
+                    } else if !told && self.ports.are_all_taken() {
                         self.clients[index].is_to_wait();
                     }
                 }
