@@ -31,12 +31,15 @@ impl Measured {
 }
 
 /// A contender's turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Turn {
     /// Unique among this table's starts: for [`Contender::command`].
     pub number: u64,
     /// Whether it counts.
     pub counts: bool,
+    /// How far the rounds that count have come, from 0 to 1: the same for all turns of a round, and spread evenly over
+    /// the rounds.
+    pub progress: f64,
 }
 
 /// What is told while measuring.
@@ -91,7 +94,9 @@ pub fn measure(
             }
             turns += 1;
             watch.turn(&contender.described().id, turns, of);
-            let turn = Turn { number: turns.into(), counts: round.number.is_some() };
+            let rounds = f64::from(schedule.rounds.max(1));
+            let progress = (f64::from(round.number.unwrap_or(0)) + 0.5) / rounds;
+            let turn = Turn { number: turns.into(), counts: round.number.is_some(), progress };
             if tally.is_hopeless() {
                 continue;
             }

@@ -2,6 +2,7 @@
 
 mod caches;
 mod phases;
+mod tick;
 
 use super::contender::{Contender, Job};
 use super::ground::Ground;
@@ -59,8 +60,9 @@ const COUNTED: Variant = Variant {
     word: "",
     title: "Start, in instructions",
     how: "The clock of this machine advances by a nanosecond with each instruction that it executes, \
-          host kernel, VMM and guest alike: a million instructions are one millisecond on it. All files lie in \
-          its memory. It has one processor.",
+          host kernel, VMM and guest alike: a million instructions are one millisecond on it, and so is a \
+          millisecond in which all wait. All files lie in its memory. It has one processor. Starts begin at places \
+          that are spread evenly between two ticks of its kernel, for some of them wait for the next one.",
     cold: false,
 };
 
@@ -94,6 +96,7 @@ fn starts(ground: &mut Ground<'_>, variant: &Variant) -> Table {
             caches::forget(ground.workshop, contender, ground.place)?;
         }
         let mut command = contender.command(&job, turn.number)?;
+        wait_for_turn(ground.place, turn)?;
         let seen = observe(&mut command, &bounds(), ground.stop);
         seen.map(|seen| figures(&seen, "", ground.place)).map_err(|mishap| mishap.to_string())
     };
@@ -125,6 +128,15 @@ fn figures(seen: &Observation, prefix: &str, place: Place) -> Vec<Measured> {
             Measured::new(format!("{prefix}{metric}"), unit, time.as_secs_f64() * 1000.0)
         })
         .into()
+}
+
+/// Where instructions are counted: waits for this round's place between two ticks of the kernel.
+fn wait_for_turn(place: Place, turn: Turn) -> Result<(), String> {
+    match place {
+        Place::Counting => tick::wait_for(turn.progress)
+            .map_err(|error| format!("the clock cannot be waited for: {error}")),
+        Place::Host | Place::Testbed => Ok(()),
+    }
 }
 
 /// What a millisecond of a place's clock is.
@@ -173,6 +185,7 @@ fn consoles(ground: &mut Ground<'_>) -> Option<Table> {
         let mut all = Vec::new();
         for (job, prefix) in [(&on, "console_on."), (&off, "console_off.")] {
             let mut command = contender.command(job, turn.number)?;
+            wait_for_turn(place, turn)?;
             let seen =
                 observe(&mut command, &bounds(), stop).map_err(|mishap| mishap.to_string())?;
             all.extend(figures(&seen, prefix, place));
