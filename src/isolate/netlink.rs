@@ -4,12 +4,10 @@ use std::convert::Infallible;
 use std::io;
 
 use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, Parseable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::AddressMessage;
-use netlink_packet_route::link::LinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
@@ -63,33 +61,15 @@ impl Netlink {
         self.answers(|_: Unread| ())
     }
 
-    /// Everything of a kind: all links, or all addresses.
-    pub(crate) fn dump(
+    /// Everything of a kind, all links or all addresses, as far as `M` reads it.
+    pub(crate) fn dump<M: NetlinkDeserializable>(
         &self,
         message: RouteNetlinkMessage,
-    ) -> io::Result<Vec<RouteNetlinkMessage>> {
+    ) -> io::Result<Vec<M>> {
         self.send(message, NLM_F_DUMP)?;
         let mut all = Vec::new();
-        self.answers(|Listed(message)| all.extend(message))?;
+        self.answers(|message| all.push(message))?;
         Ok(all)
-    }
-}
-
-/// A message of the kinds that are listed; `None` for others, which it would take a tenth of a megabyte to
-/// know how to read.
-struct Listed(Option<RouteNetlinkMessage>);
-
-impl NetlinkDeserializable for Listed {
-    type Error = DecodeError;
-
-    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Listed, DecodeError> {
-        Ok(Listed(match header.message_type {
-            libc::RTM_NEWLINK => Some(RouteNetlinkMessage::NewLink(LinkMessage::parse(payload)?)),
-            libc::RTM_NEWADDR => {
-                Some(RouteNetlinkMessage::NewAddress(AddressMessage::parse(payload)?))
-            }
-            _ => None,
-        }))
     }
 }
 

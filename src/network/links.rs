@@ -3,10 +3,13 @@
 use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{
+    DecodeError, Emitable, NLM_F_CREATE, NLM_F_EXCL, NetlinkDeserializable, NetlinkHeader,
+    NlasIterator, Parseable, parse_u32,
+};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkHeader, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::unistd::Pid;
@@ -38,44 +41,72 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    fn from(message: LinkMessage) -> Interface {
+    /// Reads no more of a message than is asked here: knowing all kinds of links and their settings would make
+    /// this program a fifth of a megabyte larger.
+    fn read(payload: &[u8]) -> Result<Interface, DecodeError> {
+        let header = LinkHeader::parse(payload)?;
         let mut interface = Interface {
-            index: message.header.index,
+            index: header.index,
             name: String::new(),
             bridge: None,
             is_bridge: false,
             is_marked: false,
             is_complete: false,
             alias: String::new(),
-            has_carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            has_carrier: header.flags.contains(LinkFlags::LowerUp),
         };
-        for attribute in message.attributes {
-            match attribute {
-                LinkAttribute::IfName(name) => interface.name = name,
-                LinkAttribute::Controller(index) => interface.bridge = Some(index),
-                LinkAttribute::Group(group) => interface.is_marked = group == GROUP,
-                LinkAttribute::IfAlias(alias) => {
-                    interface.is_complete = alias == COMPLETE;
-                    interface.alias = alias;
+        let attributes = payload.get(header.buffer_len()..).unwrap_or_default();
+        for attribute in NlasIterator::new(attributes) {
+            let attribute = attribute?;
+            let value = attribute.value();
+            match attribute.kind() {
+                libc::IFLA_IFNAME => interface.name = text(value),
+                libc::IFLA_MASTER => interface.bridge = Some(parse_u32(value)?),
+                libc::IFLA_GROUP => interface.is_marked = parse_u32(value)? == GROUP,
+                libc::IFLA_IFALIAS => {
+                    interface.alias = text(value);
+                    interface.is_complete = interface.alias == COMPLETE;
                 }
-                LinkAttribute::LinkInfo(infos) => {
-                    interface.is_bridge = infos.contains(&LinkInfo::Kind(InfoKind::Bridge));
-                }
+                libc::IFLA_LINKINFO => interface.is_bridge = is_bridge(value)?,
                 _ => {}
             }
         }
-        interface
+        Ok(interface)
     }
+}
+
+/// A name or an alias. Other people's may be in any encoding.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
+}
+
+/// Whether what a link says of its kind is that it is a bridge.
+fn is_bridge(link_info: &[u8]) -> Result<bool, DecodeError> {
+    for attribute in NlasIterator::new(link_info) {
+        let attribute = attribute?;
+        if attribute.kind() == libc::IFLA_INFO_KIND {
+            return Ok(text(attribute.value()) == "bridge");
+        }
+    }
+    Ok(false)
 }
 
 /// All interfaces.
 pub(super) fn all(netlink: &Netlink) -> io::Result<Vec<Interface>> {
-    let messages = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let links = messages.into_iter().filter_map(|message| match message {
-        RouteNetlinkMessage::NewLink(link) => Some(Interface::from(link)),
-        _ => None,
-    });
-    Ok(links.collect())
+    let links = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(links.into_iter().filter_map(|Link(interface)| interface).collect())
+}
+
+/// An answer that may be a link.
+struct Link(Option<Interface>);
+
+impl NetlinkDeserializable for Link {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Link, DecodeError> {
+        let is_link = header.message_type == libc::RTM_NEWLINK;
+        Ok(Link(is_link.then(|| Interface::read(payload)).transpose()?))
+    }
 }
 
 /// The IPv4 addresses of all interfaces: an interface's index, and its network.
@@ -84,8 +115,7 @@ pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
     request.header.family = AddressFamily::Inet;
     let messages = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
     let mut addresses = Vec::new();
-    for message in messages {
-        let RouteNetlinkMessage::NewAddress(message) = message else { continue };
+    for message in messages.into_iter().filter_map(|Address(message)| message) {
         for attribute in &message.attributes {
             if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
                 let subnet = Subnet::of_gateway(*address, message.header.prefix_len);
@@ -94,6 +124,18 @@ pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
         }
     }
     Ok(addresses)
+}
+
+/// An answer that may be an address.
+struct Address(Option<AddressMessage>);
+
+impl NetlinkDeserializable for Address {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Address, DecodeError> {
+        let is_address = header.message_type == libc::RTM_NEWADDR;
+        Ok(Address(is_address.then(|| AddressMessage::parse(payload)).transpose()?))
+    }
 }
 
 /// Makes a bridge with the mark. Its address is its own: else it would be that of one of its ports, and
@@ -151,4 +193,50 @@ pub(super) fn remove(netlink: &Netlink, index: u32) -> io::Result<()> {
     let mut link = LinkMessage::default();
     link.header.index = index;
     netlink.request(RouteNetlinkMessage::DelLink(link), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emitted(attributes: Vec<LinkAttribute>) -> Vec<u8> {
+        let mut link = LinkMessage::default();
+        link.header.index = 7;
+        link.header.flags = LinkFlags::Up | LinkFlags::LowerUp;
+        link.attributes = attributes;
+        let mut bytes = vec![0; link.buffer_len()];
+        link.emit(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_link_is_read_as_far_as_is_asked() {
+        let bytes = emitted(vec![
+            LinkAttribute::IfName("lab".into()),
+            LinkAttribute::Mtu(1500),
+            LinkAttribute::Group(GROUP),
+            LinkAttribute::IfAlias(COMPLETE.into()),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        ]);
+        let link = Interface::read(&bytes).unwrap();
+        assert_eq!((link.index, link.name.as_str(), link.bridge), (7, "lab", None));
+        assert!(link.is_bridge && link.is_marked && link.is_complete && link.has_carrier);
+        let bytes = emitted(vec![
+            LinkAttribute::Controller(3),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]),
+        ]);
+        let link = Interface::read(&bytes).unwrap();
+        assert_eq!(link.bridge, Some(3));
+        assert!(!link.is_bridge && !link.is_marked && !link.is_complete);
+    }
+
+    #[test]
+    fn anothers_odd_alias_is_no_error_and_a_cut_message_is() {
+        let mut bytes = emitted(vec![LinkAttribute::IfAlias("xy".into())]);
+        let at = bytes.windows(2).position(|pair| pair == b"xy").unwrap();
+        bytes[at] = 0xFF;
+        assert_eq!(Interface::read(&bytes).unwrap().alias, "\u{FFFD}y");
+        assert!(Interface::read(&bytes[..8]).is_err());
+        assert!(Interface::read(&bytes[..bytes.len() - 4]).is_err());
+    }
 }
