@@ -4,6 +4,8 @@ use super::happened::width;
 use super::names;
 use super::steps::{Left, Registers, Step};
 use super::walk::Walk;
+use crate::trace::devices::DeviceMap;
+use crate::trace::event::Access;
 
 const CR0_PROTECTED: u64 = 1 << 0;
 const CR0_PAGING: u64 = 1 << 31;
@@ -27,20 +29,25 @@ pub(super) fn facts(step: &Step) -> Vec<String> {
     facts
 }
 
-/// An exit to duplex.
-pub(super) fn left(left: &Left) -> String {
+/// An exit to duplex, on a machine with these devices.
+pub(super) fn left(left: &Left, devices: &DeviceMap) -> String {
+    let place = |is_port, address, access| names::place(devices, is_port, address, access);
     match left {
         Left::PortIn { port, data } => {
-            format!("in from port {port:#x} ({}): duplex gives {}", names::port(*port), bytes(data))
+            let place = place(true, u64::from(*port), Access::Read);
+            format!("in from port {port:#x} ({place}): duplex gives {}", bytes(data))
         }
         Left::PortOut { port, data } => {
-            format!("out to port {port:#x} ({}): {}", names::port(*port), bytes(data))
+            let place = place(true, u64::from(*port), Access::Write);
+            format!("out to port {port:#x} ({place}): {}", bytes(data))
         }
         Left::MmioRead { gpa, data } => {
-            format!("load from {gpa:#x} ({}): duplex gives {}", names::mmio(*gpa), bytes(data))
+            let place = place(false, *gpa, Access::Read);
+            format!("load from {gpa:#x} ({place}): duplex gives {}", bytes(data))
         }
         Left::MmioWrite { gpa, data } => {
-            format!("store to {gpa:#x} ({}): {}", names::mmio(*gpa), bytes(data))
+            let place = place(false, *gpa, Access::Write);
+            format!("store to {gpa:#x} ({place}): {}", bytes(data))
         }
         Left::Halt => "halted: KVM_EXIT_HLT".into(),
         Left::Shutdown => "the processor has given up: KVM_EXIT_SHUTDOWN".into(),

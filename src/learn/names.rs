@@ -1,57 +1,17 @@
 //! Names of what a lesson's guest can reach: device registers, exceptions, bits.
 
-use crate::vm::layout::{COM1, LOCAL_APIC, PM1_CONTROL, VIRTIO, VIRTIO_SLOT_SIZE};
+use crate::trace::devices::DeviceMap;
+use crate::trace::event::Access;
+use crate::vm::layout::LOCAL_APIC;
 
-/// What answers at a port.
-pub(super) fn port(port: u16) -> &'static str {
-    match (port.checked_sub(COM1.start), port.checked_sub(PM1_CONTROL.start)) {
-        (Some(0), _) => "serial: data",
-        (Some(1), _) => "serial: interrupt enable",
-        (Some(2), _) => "serial: interrupt identification, FIFO control",
-        (Some(3), _) => "serial: line control",
-        (Some(4), _) => "serial: modem control",
-        (Some(5), _) => "serial: line status",
-        (Some(6), _) => "serial: modem status",
-        (Some(7), _) => "serial: scratch",
-        (_, Some(0 | 1)) => "ACPI: power management control",
-        _ => "nothing is here",
+/// What answers at a port or a guest-physical address, as traces call it.
+pub(super) fn place(devices: &DeviceMap, is_port: bool, address: u64, access: Access) -> String {
+    if let Some((device, offset)) = devices.find(is_port, address) {
+        let register = device.register(offset, access).unwrap_or("no register");
+        return format!("{}: {register}", device.name);
     }
-}
-
-/// What answers at a guest-physical address.
-pub(super) fn mmio(gpa: u64) -> &'static str {
-    if (LOCAL_APIC.start..LOCAL_APIC.end).contains(&gpa) {
-        return "where the local APIC would be";
-    }
-    let Some(offset) = gpa.checked_sub(VIRTIO.start).filter(|at| *at < VIRTIO_SLOT_SIZE) else {
-        return "nothing is here";
-    };
-    match offset {
-        0x000 => "virtio disk: MagicValue",
-        0x004 => "virtio disk: Version",
-        0x008 => "virtio disk: DeviceID",
-        0x00C => "virtio disk: VendorID",
-        0x010 => "virtio disk: DeviceFeatures",
-        0x014 => "virtio disk: DeviceFeaturesSel",
-        0x020 => "virtio disk: DriverFeatures",
-        0x024 => "virtio disk: DriverFeaturesSel",
-        0x030 => "virtio disk: QueueSel",
-        0x034 => "virtio disk: QueueNumMax",
-        0x038 => "virtio disk: QueueNum",
-        0x044 => "virtio disk: QueueReady",
-        0x050 => "virtio disk: QueueNotify",
-        0x060 => "virtio disk: InterruptStatus",
-        0x064 => "virtio disk: InterruptACK",
-        0x070 => "virtio disk: Status",
-        0x080 => "virtio disk: QueueDescLow",
-        0x084 => "virtio disk: QueueDescHigh",
-        0x090 => "virtio disk: QueueDriverLow",
-        0x094 => "virtio disk: QueueDriverHigh",
-        0x0A0 => "virtio disk: QueueDeviceLow",
-        0x0A4 => "virtio disk: QueueDeviceHigh",
-        0x100.. => "virtio disk: configuration",
-        _ => "virtio disk: reserved",
-    }
+    let of_apic = !is_port && (LOCAL_APIC.start..LOCAL_APIC.end).contains(&address);
+    if of_apic { "where the local APIC would be" } else { "nothing is here" }.into()
 }
 
 /// A register of the local APIC (Intel SDM vol. 3, table 11-1).

@@ -9,6 +9,7 @@ use super::happened::width;
 use super::program::Program;
 use super::runner::MOST_STEPS;
 use super::steps::{Ending, Left, Record, Step};
+use crate::trace::devices::DeviceMap;
 
 /// How often an instruction is shown that is executed again and again.
 const SHOWN_ROUNDS: usize = 2;
@@ -83,6 +84,7 @@ pub fn text(program: &Program, record: &Record) -> String {
     let several = record.steps.iter().any(|step| step.cpu > 0);
     let mut text = Text {
         program,
+        devices: &record.devices,
         several,
         out: String::new(),
         exits: 0,
@@ -110,6 +112,7 @@ struct Folded {
 
 struct Text<'a> {
     program: &'a Program,
+    devices: &'a DeviceMap,
     several: bool,
     out: String,
     exits: usize,
@@ -146,7 +149,7 @@ impl Text<'_> {
         }
         let exits = told.exits.iter().map(|left| {
             self.exits += 1;
-            format!("EXIT {}: {}", self.exits, facts::left(left))
+            format!("EXIT {}: {}", self.exits, facts::left(left, self.devices))
         });
         let facts: Vec<String> = exits.chain(told.facts.iter().cloned()).collect();
         let number = told.line.map(|line| line.to_string()).unwrap_or_default();

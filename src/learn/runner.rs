@@ -95,8 +95,8 @@ impl Runner {
         };
         drop(self.alarm);
         let last = self.steps.last().map(|step| step.after).unwrap_or_default();
-        let output = self.guest.output();
-        Ok(Record { steps: self.steps, ending, output, memory: self.memory, last })
+        let (output, devices) = (self.guest.output(), self.guest.bus.map());
+        Ok(Record { steps: self.steps, devices, ending, output, memory: self.memory, last })
     }
 
     /// A step of each processor that can make one.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::happened::Delivered;
 use super::walk::Walk;
+use crate::trace::devices::DeviceMap;
 
 /// The registers of a processor between two instructions.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,6 +135,8 @@ pub enum Ending {
 pub struct Record {
     /// Each instruction, in the order in which they were executed.
     pub steps: Vec<Step>,
+    /// The devices of the machine.
+    pub devices: DeviceMap,
     /// How it ended.
     pub ending: Ending,
     /// What came out of the serial port.
