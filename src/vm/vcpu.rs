@@ -29,7 +29,7 @@ use crate::trace::tracer::Tracer;
 
 mod ioctl {
     use kvm_bindings::{KVMIO, kvm_signal_mask};
-    // The one vCPU ioctl that kvm-ioctls lacks (Linux, Documentation/virt/kvm/api.rst, 4.18).
+    // The one vCPU ioctl that kvm-ioctls lacks (Linux, Documentation/virt/kvm/api.rst, 4.21).
     vmm_sys_util::ioctl_iow_nr!(KVM_SET_SIGNAL_MASK, KVMIO, 0x8b, kvm_signal_mask);
 }
 
