@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::report::words::{self, digits, estimate, figure};
 use super::results::{Case, Claim, Interval, Place, Results, Series, Table, Unit, Wall};
 
-/// From exec to the first byte of the workload.
+/// From before fork to the first byte of the workload.
 const START: &str = "first_byte";
 /// All memory of an instance that waits.
 const IDLE: &str = "idle";
@@ -79,7 +79,10 @@ fn figures<'a>(
             let summary = series.summary.as_ref()?;
             Some(Figure { series, median: &summary.median, n: summary.n })
         };
-        let mut figures: Vec<_> = table.series.iter().filter(own).filter_map(figure).collect();
+        let figures = table.series.iter().filter(own).filter_map(figure);
+        // Nothing starts in no time, nor needs no memory: that would be a measurement that failed.
+        let is_real = |figure: &Figure<'_>| figure.median.value > 0.0 || unit == Unit::Count;
+        let mut figures: Vec<_> = figures.filter(is_real).collect();
         figures.sort_by(|a, b| a.median.value.total_cmp(&b.median.value));
         (!figures.is_empty()).then_some((table, figures))
     };

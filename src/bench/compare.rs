@@ -2,7 +2,7 @@
 //!
 //! A figure has changed when the 95 % intervals of both runs do not overlap, and the change (the quotient of the
 //! medians) lies beyond the tolerance with such confidence that among all figures together a false alarm is as
-//! rare as 1 in 20: the bootstrap interval of each of m suspects is one of 1 - 0.05/m (Bonferroni). Where both runs
+//! rare as 1 in 20: the bootstrap interval of each of m figures that are compared is one of 1 - 0.05/m (Bonferroni). Where both runs
 //! have ratios to a baseline of the same round, these are compared: a machine that was busier or is another then
 //! does not count. Values themselves are compared on the same machine only, or where instructions were counted.
 
@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::draw::Draw;
 use super::results::{Interval, Place, Results, Series, Table, Unit};
-use super::statistics::{median, quantile};
+use super::statistics::{self, median, quantile};
 
 /// How often samples are drawn anew for the interval of a change.
-const RESAMPLES: usize = 10_000;
+const RESAMPLES: usize = 50_000;
 
 /// How rare a false alarm is among all figures together.
 const ALARMS: f64 = 0.05;
@@ -120,11 +120,19 @@ pub fn compare(before: &Results, after: &Results, tolerance: f64) -> Result<Comp
             continue;
         };
         for series in &old.series {
-            let Some(other) = same(new, series) else { continue };
-            if other.summary.is_none() && series.summary.is_some() {
-                found.failed.push(format!("{}: {} of {}", old.id, series.metric, series.contender));
+            let figure = format!("{}: {} of {}", old.id, series.metric, series.contender);
+            let other = same(new, series).filter(|other| other.summary.is_some());
+            match other {
+                Some(other) => suspects.extend(Pair::of((old, series), (new, other), same_machine)),
+                // Who fails in every round has no series at all.
+                None if series.summary.is_some() && has_failed(new, &series.contender) => {
+                    found.failed.push(figure);
+                }
+                None if series.summary.is_some() => {
+                    found.notes.push(format!("{figure} is in the first only."));
+                }
+                None => {}
             }
-            suspects.extend(Pair::of((old, series), (new, other), same_machine));
         }
         found.findings.extend(changed_findings(old, new));
     }
@@ -139,7 +147,7 @@ pub fn compare(before: &Results, after: &Results, tolerance: f64) -> Result<Comp
     let only_new =
         after.tables.iter().filter(|new| !before.tables.iter().any(|old| old.id == new.id));
     found.notes.extend(only_new.map(|new| format!("{} is in the second only.", new.id)));
-    let several = suspects.iter().filter(|pair| pair.lie_apart()).count().max(1);
+    let several = suspects.len().max(1);
     #[expect(clippy::cast_precision_loss, reason = "figures of a report")]
     let tail = ALARMS / 2.0 / several as f64;
     found.changes =
@@ -172,6 +180,11 @@ fn notes(before: &Results, after: &Results) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Whether it is told there that this contender, or all of them, failed.
+fn has_failed(table: &Table, contender: &str) -> bool {
+    table.failures.iter().any(|failure| failure.name == contender || failure.name == "all")
 }
 
 fn same<'a>(table: &'a Table, series: &Series) -> Option<&'a Series> {
@@ -284,9 +297,7 @@ fn ratios(table: &Table, series: &Series) -> Vec<f64> {
     let of_baseline =
         |other: &&Series| other.contender == baseline && other.metric == series.metric;
     let Some(baseline) = table.series.iter().find(of_baseline) else { return Vec::new() };
-    let pairs = series.samples.iter().zip(&baseline.samples);
-    let pairs = pairs.filter_map(|(own, other)| Some((own.as_ref()?, other.as_ref()?)));
-    pairs.filter(|(_, other)| **other != 0.0).map(|(own, other)| own / other).collect()
+    statistics::ratios(&series.samples, &baseline.samples)
 }
 
 /// The quotient of the medians and where it lies but for `tail` on either side. `None` where one is not above zero.

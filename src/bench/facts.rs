@@ -21,7 +21,7 @@ const STOLEN: f64 = 0.01;
 pub fn facts(workshop: &Workshop) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut add = |name: &str, value: Option<String>| {
-        let value = value.unwrap_or_else(|| "not told".into());
+        let value = value.unwrap_or_else(|| "unknown".into());
         facts.push(Fact { name: name.into(), value });
     };
     add("processor", cpuinfo("model name"));
@@ -52,7 +52,7 @@ pub fn cautions(testbed: Option<&str>) -> Vec<String> {
     let mut cautions = Vec::new();
     if let Some(reason) = testbed {
         cautions.push(format!(
-            "VMs were measured in the testbed, an emulated machine ({reason}). Its times tell which contender \
+            "A part was measured in the testbed, an emulated machine ({reason}). Its times tell which contender \
              takes longer there, not how long it takes on a real machine, and emulation makes what the \
              processor does for a hypervisor far dearer than what a kernel does for a container. Count \
              instructions (--count-instructions) for figures that can be repeated, and take times on a host \
@@ -119,8 +119,7 @@ fn is_virtual() -> bool {
 
 fn memory() -> Option<String> {
     let memory = sysinfo().ok()?;
-    let [total, free] = [memory.ram_total(), memory.ram_unused()].map(|bytes| bytes >> 20);
-    Some(format!("{total} MiB, {free} MiB of it not in use for anything"))
+    Some(format!("{} MiB", memory.ram_total() >> 20))
 }
 
 fn kernel() -> Option<String> {

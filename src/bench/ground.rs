@@ -21,7 +21,7 @@ pub struct Ground<'a> {
     pub place: Place,
     /// How often, and in what order.
     pub schedule: Schedule,
-    /// How long the rounds of a table should take: as many are made as fit, but no fewer than three.
+    /// How long the rounds of a table should take: as many are made as fit, but a few at least.
     pub budget: Option<Duration>,
     /// Who is told how far it is.
     pub watch: &'a mut dyn Watch,
@@ -57,6 +57,12 @@ impl Table {
     pub fn take(&mut self, found: Found) {
         self.series.extend(found.series);
         self.failures.extend(found.failures);
+        if let Some(rounds) = found.fitted {
+            let fitted = format!(
+                " Of the rounds that were asked for, {rounds} fitted into the time that all cases have."
+            );
+            self.how.push_str(&fitted);
+        }
     }
 }
 

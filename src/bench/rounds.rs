@@ -1,7 +1,7 @@
 //! All contenders in turn, round by round, and what comes of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::contender::Contender;
 use super::results::{Case, Fact, Series, Unit};
@@ -11,6 +11,9 @@ use super::stop::Stop;
 
 /// A contender that has failed so often, and never succeeded, is not tried again.
 const PATIENCE: u32 = 3;
+
+/// There are at least as many rounds, however long they take.
+const LEAST: u32 = 3;
 
 /// One figure of one turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,8 @@ pub struct Found {
     pub series: Vec<Series>,
     /// What went wrong, each once, with how often.
     pub failures: Vec<Fact>,
+    /// How many rounds there were, where no more fitted into the budget.
+    pub fitted: Option<u32>,
     /// False where it was stopped before the last round.
     pub complete: bool,
 }
@@ -70,19 +75,31 @@ pub struct Found {
 /// Gives each contender its turns and does `take` in each. `Err` of that is a failure of this turn, which has no
 /// sample then; what it says is kept.
 ///
-/// Ratios are to the contender whose id is `baseline`, metric by metric.
+/// Ratios are to the contender whose id is `baseline`, metric by metric. With a budget there are as many rounds as fit
+/// into that time, by what a round of the warm-up took; there is one then.
 pub fn measure(
     contenders: &[&dyn Contender],
-    schedule: Schedule,
+    (schedule, budget): (Schedule, Option<Duration>),
     baseline: Option<&str>,
     (watch, stop): (&mut dyn Watch, &Stop),
     mut take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
 ) -> Found {
+    let budget = budget.filter(|_| schedule.rounds > LEAST);
+    let warm_up = if budget.is_some() { schedule.warm_up.max(1) } else { schedule.warm_up };
+    let schedule = Schedule { warm_up, ..schedule };
+    let begun = Instant::now();
+    let mut rounds = schedule.rounds;
     let mut tallies: Vec<Tally> = contenders.iter().map(|_| Tally::default()).collect();
-    let of = schedule.total().saturating_mul(u32::try_from(contenders.len()).unwrap_or(u32::MAX));
-    let mut turns = 0;
+    let each = u32::try_from(contenders.len()).unwrap_or(u32::MAX);
+    let (mut turns, mut finished) = (0, 0);
     let mut complete = true;
     'rounds: for round in schedule.of(contenders.len()) {
+        if let (Some(0), Some(budget)) = (round.number, budget) {
+            rounds = rounds.min(fitting(budget, begun.elapsed() / warm_up));
+        }
+        if round.number.is_some_and(|number| number >= rounds) {
+            break;
+        }
         for index in round.order {
             let (Some(contender), Some(tally)) = (contenders.get(index), tallies.get_mut(index))
             else {
@@ -93,9 +110,9 @@ pub fn measure(
                 break 'rounds;
             }
             turns += 1;
+            let of = warm_up.saturating_add(rounds).saturating_mul(each);
             watch.turn(&contender.described().id, turns, of);
-            let rounds = f64::from(schedule.rounds.max(1));
-            let progress = (f64::from(round.number.unwrap_or(0)) + 0.5) / rounds;
+            let progress = (f64::from(round.number.unwrap_or(0)) + 0.5) / f64::from(rounds.max(1));
             let turn = Turn { number: turns.into(), counts: round.number.is_some(), progress };
             if tally.is_hopeless() {
                 continue;
@@ -109,11 +126,18 @@ pub fn measure(
             }
             tally.note(round.number, taken);
         }
+        finished += u32::from(round.number.is_some());
     }
     let ids: Vec<&str> = contenders.iter().map(|one| one.described().id.as_str()).collect();
-    let mut found = gather(&ids, tallies, schedule);
+    let mut found = gather(&ids, tallies, finished);
     summarize(&mut found.series, baseline, schedule.seed);
-    Found { complete, ..found }
+    Found { complete, fitted: (rounds < schedule.rounds).then_some(rounds), ..found }
+}
+
+/// How many rounds of this length fit, no fewer than the least.
+fn fitting(budget: Duration, a_round: Duration) -> u32 {
+    let fit = budget.as_millis() / a_round.as_millis().max(1);
+    u32::try_from(fit).unwrap_or(u32::MAX).max(LEAST)
 }
 
 /// What has come of one contender's turns.
@@ -157,16 +181,9 @@ impl Tally {
     }
 }
 
-fn gather(ids: &[&str], tallies: Vec<Tally>, schedule: Schedule) -> Found {
+/// Of rounds that were not finished nothing is kept: who had no turn in them has not failed.
+fn gather(ids: &[&str], tallies: Vec<Tally>, finished: u32) -> Found {
     let mut found = Found::default();
-    // After an interruption, rounds that nobody had are no failures.
-    let reached = tallies
-        .iter()
-        .flat_map(|tally| &tally.metrics)
-        .filter_map(|(_, _, samples)| samples.keys().next_back())
-        .max()
-        .map_or(0, |last| last + 1)
-        .min(schedule.rounds);
     for (id, tally) in ids.iter().zip(tallies) {
         let given_up = tally.is_hopeless();
         for (metric, unit, samples) in tally.metrics {
@@ -174,7 +191,7 @@ fn gather(ids: &[&str], tallies: Vec<Tally>, schedule: Schedule) -> Found {
                 contender: (*id).to_owned(),
                 metric,
                 unit,
-                samples: (0..reached).map(|round| samples.get(&round).copied()).collect(),
+                samples: (0..finished).map(|round| samples.get(&round).copied()).collect(),
                 summary: None,
                 ratio: None,
             });
@@ -241,8 +258,12 @@ mod tests {
     fn warm_up_does_not_count_and_each_has_a_sample_a_round() {
         let mut turns = Vec::new();
         let (a, b) = (named("a"), named("b"));
-        let found =
-            measure(&[&a, &b], SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
+        let found = measure(
+            &[&a, &b],
+            (SCHEDULE, None),
+            Some("a"),
+            (&mut (), &Stop::default()),
+            |one, turn| {
                 turns.push(turn);
                 let is_a = one.described().id == "a";
                 Ok(milliseconds(if !turn.counts {
@@ -252,7 +273,8 @@ mod tests {
                 } else {
                     3.0
                 }))
-            });
+            },
+        );
         assert_eq!(turns.iter().filter(|turn| !turn.counts).count(), 4);
         assert!(turns.windows(2).all(|pair| pair[0].number < pair[1].number));
         assert!(found.complete && found.failures.is_empty());
@@ -264,13 +286,18 @@ mod tests {
     #[test]
     fn a_failed_round_has_no_sample_and_is_told() {
         let (a, b) = (named("a"), named("b"));
-        let found =
-            measure(&[&a, &b], SCHEDULE, Some("a"), (&mut (), &Stop::default()), |one, turn| {
+        let found = measure(
+            &[&a, &b],
+            (SCHEDULE, None),
+            Some("a"),
+            (&mut (), &Stop::default()),
+            |one, turn| {
                 if one.described().id == "b" && turn.number % 5 == 0 {
                     return Err("it fell over".into());
                 }
                 Ok(milliseconds(1.0))
-            });
+            },
+        );
         let missing = found.series[1].samples.iter().filter(|sample| sample.is_none()).count();
         assert!(
             missing > 0 && found.series[1].summary.as_ref().unwrap().n as usize == 10 - missing
@@ -281,19 +308,49 @@ mod tests {
     #[test]
     fn who_never_succeeds_is_given_up() {
         let mut tried = 0;
-        let found = measure(&[&named("a")], SCHEDULE, None, (&mut (), &Stop::default()), |_, _| {
-            tried += 1;
-            Err("never".into())
-        });
+        let found =
+            measure(&[&named("a")], (SCHEDULE, None), None, (&mut (), &Stop::default()), |_, _| {
+                tried += 1;
+                Err("never".into())
+            });
         assert_eq!(tried, PATIENCE);
         assert!(found.series.is_empty() && found.failures[0].value.contains("not tried again"));
+    }
+
+    #[test]
+    fn as_many_rounds_as_fit_but_three() {
+        let seconds = Duration::from_secs;
+        assert_eq!(fitting(seconds(60), seconds(5)), 12);
+        assert_eq!(fitting(seconds(60), seconds(50)), LEAST);
+        assert!(fitting(seconds(60), Duration::ZERO) > 10_000);
+        let mut numbers = Vec::new();
+        let budget = Some(Duration::ZERO);
+        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
+        let found = measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, turn| {
+            numbers.push(turn.number);
+            std::thread::sleep(Duration::from_millis(1));
+            if turn.number == 1 { Err("it fell over".into()) } else { Ok(milliseconds(1.0)) }
+        });
+        assert_eq!(numbers, [1, 2, 3, 4, 5]);
+        assert_eq!((found.fitted, found.complete), (Some(LEAST), true));
+        assert_eq!((found.series[0].samples.len(), found.failures.len()), (3, 1));
+    }
+
+    #[test]
+    fn rounds_at_the_end_in_which_all_fail_are_rounds() {
+        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
+        let found = measure(&[&named("a")], (SCHEDULE, None), None, hooks, |_, turn| {
+            if turn.number > 6 { Err("it fell over".into()) } else { Ok(milliseconds(1.0)) }
+        });
+        assert_eq!(found.series[0].samples.len(), 10);
+        assert_eq!(found.series[0].summary.as_ref().unwrap().n, 4);
     }
 
     #[test]
     fn an_interruption_keeps_what_was_found() {
         let stop = Stop::default();
         let mut tried = 0;
-        let found = measure(&[&named("a")], SCHEDULE, None, (&mut (), &stop), |_, _| {
+        let found = measure(&[&named("a")], (SCHEDULE, None), None, (&mut (), &stop), |_, _| {
             tried += 1;
             if tried == 6 {
                 stop.request();

@@ -65,15 +65,18 @@ pub fn summary(samples: &[f64], seed: u64) -> Option<Summary> {
 /// How many times another's figure one is, from the rounds in which both have one. `None` where there is no
 /// such round, or the other's is zero.
 pub fn ratio(own: &[Option<f64>], others: &[Option<f64>], seed: u64) -> Option<Ratio> {
-    let pairs =
-        own.iter().zip(others).filter_map(|(own, other)| Some((own.as_ref()?, other.as_ref()?)));
-    let ratios: Vec<f64> =
-        pairs.filter(|(_, other)| **other != 0.0).map(|(own, other)| own / other).collect();
+    let ratios = ratios(own, others);
     if ratios.is_empty() {
         return None;
     }
     let [median] = intervals(&sorted(&ratios), [0.5], seed);
     Some(Ratio { n: u32::try_from(ratios.len()).unwrap_or(u32::MAX), median })
+}
+
+/// How many times another's figure one is, in each round in which both have one, and the other's is not zero.
+pub fn ratios(own: &[Option<f64>], others: &[Option<f64>]) -> Vec<f64> {
+    let pairs = own.iter().zip(others).filter_map(|(own, other)| Some(((*own)?, (*other)?)));
+    pairs.filter(|(_, other)| *other != 0.0).map(|(own, other)| own / other).collect()
 }
 
 /// Some quantiles of sorted samples, each with the interval that it lies in with 95 % confidence.

@@ -20,7 +20,7 @@ fn first_bytes(contenders: &[&dyn Contender], rounds: u32) -> Vec<Series> {
     let bounds = Bounds { time: Duration::from_secs(120), ..Bounds::default() };
     let stop = Stop::default();
     let hooks = (&mut () as &mut dyn Watch, &stop);
-    let found = measure(contenders, schedule, Some("a"), hooks, |contender, turn| {
+    let found = measure(contenders, (schedule, None), Some("a"), hooks, |contender, turn| {
         let mut command = contender.command(&Job::default(), turn.number)?;
         let seen = observe(&mut command, &bounds, &stop).map_err(|mishap| mishap.to_string())?;
         let milliseconds = seen.first_byte.as_secs_f64() * 1000.0;

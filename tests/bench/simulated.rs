@@ -43,7 +43,7 @@ fn measured(costs: &[(&str, f64)], rounds: u32, seed: u64, machine: &mut Machine
     let contenders: Vec<&dyn Contender> = known.iter().map(|one| one as &dyn Contender).collect();
     let schedule = Schedule { warm_up: 1, rounds, seed };
     let hooks = (&mut () as &mut dyn duplex::bench::rounds::Watch, &Stop::default());
-    measure(&contenders, schedule, Some(costs[0].0), hooks, |contender, _| {
+    measure(&contenders, (schedule, None), Some(costs[0].0), hooks, |contender, _| {
         let id = &contender.described().id;
         let cost = costs.iter().find(|(name, _)| name == id).unwrap().1;
         Ok(vec![Measured::new("exit", Unit::Milliseconds, machine.takes(cost))])
@@ -119,7 +119,7 @@ proptest! {
         let schedule = Schedule { warm_up: 0, rounds: 20, seed };
         let mut samples = Vec::new();
         let hooks = (&mut () as &mut dyn duplex::bench::rounds::Watch, &Stop::default());
-        let found = measure(&[&a, &b], schedule, None, hooks, |contender, turn| {
+        let found = measure(&[&a, &b], (schedule, None), None, hooks, |contender, turn| {
             if failing.contains(&turn.number) && !samples.is_empty() {
                 return Err("known to fail".into());
             }

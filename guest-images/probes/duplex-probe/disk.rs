@@ -84,15 +84,14 @@ pub(crate) fn measure(directory: &Path, mib: u64, operations: u64) -> Result<(),
     json::say(&line.finish())
 }
 
-/// A new file, past the page cache where that is possible; whether it is.
+/// An empty file, past the page cache where that is possible; whether it is. One of that name may be there: a probe
+/// that was killed has left it, and in a new PID namespace numbers begin anew.
 fn create(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true).mode(0o600);
+    options.read(true).write(true).create(true).truncate(true).mode(0o600);
     match options.clone().custom_flags(libc::O_DIRECT).open(path) {
         Ok(file) => Ok((file, true)),
-        // The name may be made by then all the same.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            let _ = fs::remove_file(path);
             Ok((options.open(path)?, false))
         }
         Err(error) => Err(error),
@@ -105,22 +104,35 @@ fn forget(file: &File) {
     unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 
-/// Writes and makes durable the same file again and again, until the time is over: a neighbour's work.
-pub(crate) fn churn(directory: &Path, mib: u64, until: Instant) -> io::Result<()> {
-    let scratch = Scratch(directory.join(format!("duplex-noise-{}", std::process::id())));
-    let (file, _) = create(&scratch.0)?;
-    let mut buffer = Memory::new(LARGE)?;
-    buffer.bytes().fill(1);
-    while Instant::now() < until {
-        for offset in (0..mib.max(1) << 20).step_by(LARGE) {
-            file.write_all_at(buffer.bytes(), offset)?;
-            if Instant::now() >= until {
-                break;
-            }
-        }
-        file.sync_data()?;
+/// A file that is written and made durable again and again: a neighbour's work.
+pub(crate) struct Churn {
+    file: File,
+    buffer: Memory,
+    _scratch: Scratch,
+}
+
+impl Churn {
+    pub(crate) fn new(directory: &Path) -> io::Result<Self> {
+        let scratch = Scratch(directory.join(format!("duplex-noise-{}", std::process::id())));
+        let (file, _) = create(&scratch.0)?;
+        let mut buffer = Memory::new(LARGE)?;
+        buffer.bytes().fill(1);
+        Ok(Self { file, buffer, _scratch: scratch })
     }
-    Ok(())
+
+    /// So many MiB of it, until the time is over.
+    pub(crate) fn go_on(&mut self, mib: u64, until: Instant) -> io::Result<()> {
+        while Instant::now() < until {
+            for offset in (0..mib << 20).step_by(LARGE) {
+                self.file.write_all_at(self.buffer.bytes(), offset)?;
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
 }
 
 /// A file that a victim writes a page to.

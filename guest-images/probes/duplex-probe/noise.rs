@@ -13,23 +13,26 @@ use crate::system::{Child, Failure};
 /// No neighbour makes noise for longer.
 const LONGEST: u64 = 600;
 
-/// Prints `ready`, and makes noise until the time is over. What is refused to it (memory, processes) it does
-/// without.
+/// Prints `ready`, and makes noise until the time is over. Processes that are refused to it it does without.
 pub(crate) fn make(kind: &str, seconds: u64, amount: u64, directory: &Path) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(seconds.min(LONGEST));
-    let noise: fn(u64, &Path, Instant) -> io::Result<()> = match kind {
-        "cpu" => cpu,
-        "memory" => memory,
-        "disk" => |mib, directory, until| disk::churn(directory, mib, until),
-        "forks" => forks,
+    let amount = amount.max(1);
+    let noise: Box<dyn FnOnce() -> io::Result<()>> = match kind {
+        "cpu" => Box::new(|| cpu(amount, until)),
+        "memory" => Box::new(|| memory(amount, until)),
+        "disk" => {
+            let mut churn = disk::Churn::new(directory)?;
+            Box::new(move || churn.go_on(amount, until))
+        }
+        "forks" => Box::new(|| forks(amount, until)),
         _ => return Err(format!("'{kind}' is no kind of noise: cpu, memory, disk or forks").into()),
     };
     json::say("ready")?;
-    Ok(noise(amount.max(1), directory, until)?)
+    Ok(noise()?)
 }
 
 /// So many threads compute.
-fn cpu(threads: u64, _: &Path, until: Instant) -> io::Result<()> {
+fn cpu(threads: u64, until: Instant) -> io::Result<()> {
     thread::scope(|scope| {
         for _ in 0..threads.min(256) {
             scope.spawn(|| {
@@ -47,7 +50,7 @@ fn cpu(threads: u64, _: &Path, until: Instant) -> io::Result<()> {
 }
 
 /// So many MiB, all of them written to again and again.
-fn memory(mib: u64, _: &Path, until: Instant) -> io::Result<()> {
+fn memory(mib: u64, until: Instant) -> io::Result<()> {
     let mut pieces = Vec::new();
     while (pieces.len() as u64) < mib && Instant::now() < until {
         let piece = Memory::new(1 << 20)?;
@@ -66,7 +69,7 @@ fn memory(mib: u64, _: &Path, until: Instant) -> io::Result<()> {
 }
 
 /// Children that end at once, up to so many at a time, as fast as they can be made.
-fn forks(most: u64, _: &Path, until: Instant) -> io::Result<()> {
+fn forks(most: u64, until: Instant) -> io::Result<()> {
     let mut living = Vec::new();
     while Instant::now() < until {
         while (living.len() as u64) < most {

@@ -1,7 +1,7 @@
 //! The probe, asked something behind a contender's wall, and what it answers.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -17,9 +17,6 @@ use crate::bench::workshop::PROBE;
 /// How long a job may take: natively, and on an emulated machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_EMULATED: Duration = Duration::from_secs(300);
-
-/// Tables have at least as many rounds, however long they take.
-const LEAST: u32 = 3;
 
 /// Memory of each instance, where a case does not ask for another: what a VM of duplex has by default.
 pub(in crate::bench) const MEMORY: u64 = 256 << 20;
@@ -79,20 +76,10 @@ impl Ground<'_> {
         others: &[&dyn Contender],
         schedule: Schedule,
         baseline: Option<&str>,
-        mut take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
+        take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
     ) -> Found {
-        let Some(budget) = self.budget.filter(|_| schedule.rounds > LEAST) else {
-            return measure(others, schedule, baseline, (&mut *self.watch, self.stop), take);
-        };
-        // What a round takes is known after the warm-up.
-        let warm_up = Schedule { warm_up: schedule.warm_up.max(1), rounds: 0, ..schedule };
-        let start = Instant::now();
-        let warmed = measure(others, warm_up, baseline, (&mut *self.watch, self.stop), &mut take);
-        let a_round = start.elapsed() / warm_up.warm_up;
-        let rounds = schedule.rounds.min(fitting(budget, a_round));
-        let rest = Schedule { warm_up: 0, rounds, ..schedule };
-        let found = measure(others, rest, baseline, (&mut *self.watch, self.stop), take);
-        Found { failures: [warmed.failures, found.failures].concat(), ..found }
+        let rounds = (schedule, self.budget);
+        measure(others, rounds, baseline, (&mut *self.watch, self.stop), take)
     }
 
     /// Whom ratios are to.
@@ -100,12 +87,6 @@ impl Ground<'_> {
         let ids = self.contenders.iter().map(|one| one.described().id.clone());
         ids.into_iter().find(|id| id == "process")
     }
-}
-
-/// How many rounds of this length fit, no fewer than the least.
-fn fitting(budget: Duration, a_round: Duration) -> u32 {
-    let fit = budget.as_millis() / a_round.as_millis().max(1);
-    u32::try_from(fit).unwrap_or(u32::MAX).max(LEAST)
 }
 
 /// The probe with these arguments, without a limit but that of memory.
@@ -175,14 +156,6 @@ mod tests {
         assert_eq!((answer.text("b"), answer.text("z")), ("x", ""));
         assert_eq!(answer.texts("c"), ["y"]);
         assert!(answer.number("b").unwrap_err().contains("did not say 'b'"));
-    }
-
-    #[test]
-    fn as_many_rounds_as_fit_but_three() {
-        let seconds = Duration::from_secs;
-        assert_eq!(fitting(seconds(60), seconds(5)), 12);
-        assert_eq!(fitting(seconds(60), seconds(50)), LEAST);
-        assert!(fitting(seconds(60), Duration::ZERO) > 10_000);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use self::curves::{at, take_curves};
 use self::room::Room;
 use super::asked::{Asker, job};
 use super::held::Held;
-use super::processes::{Census, proportional};
+use super::processes::{Census, is_seen, proportional};
 use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Place, Table, Unit, Wall};
@@ -151,13 +151,18 @@ pub(in crate::bench) fn burst(
     let mut asker = asker.clone();
     // A guest's kernel may say something before that on the console.
     asker.bounds.marker = SAID.to_vec();
-    let seen = commands.and_then(|commands| watch(&asker, commands, size));
+    let seen = commands.and_then(|commands| watch(&asker, contender, commands, size));
     numbers.for_each(|number| contender.clean_up(number));
     seen
 }
 
 /// Starts them all, and ends them when all have said something.
-fn watch(asker: &Asker<'_>, commands: Vec<Command>, size: u32) -> Result<Burst, String> {
+fn watch(
+    asker: &Asker<'_>,
+    contender: &dyn Contender,
+    commands: Vec<Command>,
+    size: u32,
+) -> Result<Burst, String> {
     let census = Census::take()?;
     let together = Barrier::new(commands.len() + 1);
     let (started, all) = thread::scope(|scope| {
@@ -183,7 +188,10 @@ fn watch(asker: &Asker<'_>, commands: Vec<Command>, size: u32) -> Result<Burst, 
     });
     // Those that did start are ended by being dropped, if one did not.
     let mut started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let memory = proportional(&census.newcomers()) as f64 / f64::from(size);
+    let family = census.newcomers();
+    // What is not seen cannot be kept within what this machine has room for.
+    is_seen(contender, &family)?;
+    let memory = proportional(&family)? as f64 / f64::from(size);
     let mut latencies: Vec<f64> =
         started.iter().map(|(_, latency)| latency.as_secs_f64() * 1000.0).collect();
     latencies.sort_unstable_by(f64::total_cmp);

@@ -1,12 +1,16 @@
 //! How fast files are read, written and made durable, on the paths that workloads have to a disk.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
+
+use serde_json::Value;
 
 use super::asked::{Asker, job};
 use super::yard::Yard;
 use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
-use crate::bench::results::{Case, Fact, Place, Table, Unit};
+use crate::bench::results::{Case, Fact, Finding, Place, Table, Unit};
 use crate::bench::rounds::Measured;
 
 /// What the probe measures, and in what.
@@ -41,7 +45,7 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
          order, then {operations} blocks of 4 KiB at places drawn with a fixed seed, reading and writing; with \
          direct I/O where the file system takes it. What was written is made durable within the time \
          (fdatasync). fsync: the time that fsync(2) takes after a write of 4 KiB, the median of an eighth as \
-         many; fsync_p99: their 99th percentile. The host may keep what a guest reads in its page cache. \
+         many; fsync_p99: their 99th percentile (of less than a hundred, the greatest). The host may keep what a guest reads in its page cache. \
          Memory: 256 MiB."
     );
     let mut table = ground.table(Case::Disk, "", "Reading, writing, making durable", how);
@@ -55,15 +59,32 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
     table.baseline = ground.baseline();
     let asker = Asker::on(ground.place, ground.stop);
     let baseline = table.baseline.clone();
+    let ways: RefCell<BTreeMap<String, String>> = RefCell::default();
     let found = ground.rounds(ground.schedule, baseline.as_deref(), |one, turn| {
-        let mut figures = through_volume(&asker, one, &yard, amount, turn.number)?;
+        let mut all = vec![through_volume(&asker, one, &yard, amount, turn.number)?];
         if WITH_LAYER.contains(&one.described().id.as_str()) {
-            figures.extend(through_layer(&asker, one, &yard, amount, turn.number)?);
+            all.push(through_layer(&asker, one, &yard, amount, turn.number)?);
         }
-        Ok(figures)
+        let told: Vec<&str> = all.iter().map(|path| path.way.as_str()).collect();
+        ways.borrow_mut().insert(one.described().id.clone(), told.join(", "));
+        Ok(all.into_iter().flat_map(|path| path.figures).collect())
     });
     table.take(found);
+    table.findings = vec![Finding {
+        subject: "direct I/O".into(),
+        meaning: "Whether reads and writes go past the page cache of the kernel that the workload has. Figures of one \
+                  who does and one who does not cannot be compared."
+            .into(),
+        found: ways.into_inner(),
+    }];
     table
+}
+
+/// What came of one path.
+struct Path {
+    figures: Vec<Measured>,
+    /// Whether it was direct I/O, in words.
+    way: String,
 }
 
 fn through_volume(
@@ -72,7 +93,7 @@ fn through_volume(
     yard: &Yard,
     amount: [&str; 2],
     number: u64,
-) -> Result<Vec<Measured>, String> {
+) -> Result<Path, String> {
     let job = Job { data: Some(yard.data()), ..question(&yard.seen_by(contender), amount) };
     ask(asker, contender, &job, number, "volume")
 }
@@ -83,7 +104,7 @@ fn through_layer(
     yard: &Yard,
     amount: [&str; 2],
     number: u64,
-) -> Result<Vec<Measured>, String> {
+) -> Result<Path, String> {
     if contender.described().id == "process" {
         return ask(asker, contender, &question(&yard.seen_by(contender), amount), number, "layer");
     }
@@ -109,10 +130,12 @@ fn ask(
     job: &Job,
     number: u64,
     path: &str,
-) -> Result<Vec<Measured>, String> {
+) -> Result<Path, String> {
     let answer = asker.ask(contender, job, number).map_err(|why| format!("{path}: {why}"))?;
     let figure = |(name, unit): &(&str, Unit)| {
         Ok(Measured::new(format!("{path}.{name}"), *unit, answer.number(name)?))
     };
-    FIGURES.iter().map(figure).collect()
+    let direct = answer.0.get("direct").and_then(Value::as_bool).unwrap_or(false);
+    let way = format!("{path}: {}", if direct { "direct" } else { "by the page cache" });
+    Ok(Path { figures: FIGURES.iter().map(figure).collect::<Result<_, String>>()?, way })
 }

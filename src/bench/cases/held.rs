@@ -71,6 +71,11 @@ impl Held {
         }
     }
 
+    /// Whether it runs no more.
+    pub(in crate::bench) fn has_ended(&self) -> bool {
+        self.running.has_ended()
+    }
+
     /// Tells it to go on.
     pub(in crate::bench) fn go_on(&mut self) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("it has no input")?;

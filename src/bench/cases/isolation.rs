@@ -11,10 +11,8 @@ use crate::bench::results::{Case, Fact, Place, Table, Unit};
 use crate::bench::rounds::Measured;
 use crate::bench::schedule::Schedule;
 
+use super::processes::PROBE_NAME;
 use findings::findings;
-
-/// What the kernel calls the probe.
-const PROBE_NAME: &str = "duplex-probe";
 
 /// Looks round behind every wall, once.
 pub fn run(ground: &mut Ground<'_>) -> Table {

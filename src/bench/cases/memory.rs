@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::asked::{Asker, job};
 use super::held::Held;
 use super::kernel_memory;
-use super::processes::{Census, of_guests, proportional};
+use super::processes::{Census, is_seen, of_guests, proportional};
 use crate::bench::contender::{Contender, Job};
 use crate::bench::ground::Ground;
 use crate::bench::results::{Case, Table, Unit, Wall};
@@ -32,7 +32,7 @@ pub fn run(ground: &mut Ground<'_>) -> Table {
          such figure. guest_touched: what of a VM's memory it has touched, as the VMM's large writable mappings \
          have it in memory: part of idle. touched: the sum when the workload has written to each page of {TOUCHED} \
          MiB. after_free: the least that the sum comes to within {} s after the workload has given them back. \
-         What daemons that run all the time need (docker's, containerd) is not counted. Memory: 256 MiB.",
+         Workloads of daemons (docker's, containerd's) are not seen, and fail. Memory: 256 MiB.",
         SETTLING.as_secs()
     );
     let mut table = ground.table(Case::Memory, "", "Memory that an instance needs", how);
@@ -56,11 +56,12 @@ fn life(
     let mut held = Held::start(asker, contender, job, number)?;
     held.answer(asker)?;
     let family = census.newcomers();
+    is_seen(contender, &family)?;
     let mut found = Vec::new();
     let mut note = |metric, value: u64| {
         found.push(Measured::new(metric, Unit::Bytes, value as f64));
     };
-    note("idle", proportional(&family));
+    note("idle", proportional(&family)?);
     if let Some(kernel) = kernel_memory::of(&family) {
         note("kernel", kernel);
     }
@@ -70,26 +71,26 @@ fn life(
     held.go_on()?;
     held.answer(asker)?;
     let family = census.newcomers();
-    let touched = proportional(&family);
+    let touched = proportional(&family)?;
     note("touched", touched);
     held.go_on()?;
     held.answer(asker)?;
-    note("after_free", after_free(asker, &family, touched));
+    note("after_free", after_free(asker, &family, touched)?);
     held.go_on()?;
     held.end(asker)?;
     Ok(found)
 }
 
 /// The least within the time; no longer than until nearly all is back.
-fn after_free(asker: &Asker<'_>, family: &[i32], touched: u64) -> u64 {
+fn after_free(asker: &Asker<'_>, family: &[i32], touched: u64) -> Result<u64, String> {
     let nearly_all = touched.saturating_sub((TOUCHED << 20) / 10 * 9);
     let start = Instant::now();
     let mut least = touched;
     loop {
-        least = least.min(proportional(family));
+        least = least.min(proportional(family)?);
         let over = start.elapsed() >= SETTLING || asker.stop.is_requested();
         if least <= nearly_all || over {
-            return least;
+            return Ok(least);
         }
         thread::sleep(PAUSE);
     }

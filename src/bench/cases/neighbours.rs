@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::asked::{Asker, job};
+use super::density::room::available_memory;
 use super::held::Held;
 use super::yard::Yard;
 use crate::bench::contender::{Contender, Job};
@@ -53,6 +54,17 @@ pub(in crate::bench) struct Neighbour {
     pub(in crate::bench) amount: u64,
 }
 
+impl Neighbour {
+    /// How much it eats. Of memory no more than half of what it may have: beyond its limit it would be killed, and
+    /// nobody would be beside the victim any more.
+    fn eaten(&self, limited: bool) -> u64 {
+        match limited && self.eats == "memory" {
+            true => self.amount.min(LIMITED.memory >> 21),
+            false => self.amount,
+        }
+    }
+}
+
 /// Who is beside the victim.
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct Situation {
@@ -99,10 +111,11 @@ pub(in crate::bench) fn how(place: Place) -> String {
         "The victim serves {requests} requests one after the other and times each part by its own monotonic clock: it \
          computes 100,000 steps (compute), takes and touches 256 KiB (memory), has a child that ends (fork), and \
          writes 4 KiB so that they last (disk); request is the whole. Figures are medians of the requests, \
-         request_p99 and compute_p99 their 99th percentiles, throughput requests a second. Situations take turns in an order drawn \
+         request_p99 and compute_p99 their 99th percentiles (of less than a hundred, the greatest), throughput requests a second. Situations take turns in an order drawn \
          for each round; ratios are to the same victim alone in the same round. A neighbour says that it has begun \
          before the victim starts, and is ended after it; it makes noise for {seconds} s at most. Limited neighbours \
-         have a quarter of a processor, 64 MiB and 32 tasks, the others no limits of a control group (a VM has one \
+         have a quarter of a processor, 64 MiB (of which they eat half: beyond the limit they would be killed) and 32 tasks, \
+         the others no limits of a control group (a VM has one \
          vCPU and as much memory as its noise takes). The victim has 256 MiB and the same file system."
     )
 }
@@ -146,7 +159,7 @@ fn scene(
     let is_vm = contender.described().wall == Wall::Vm;
     let mut neighbours = Vec::new();
     for (number, neighbour) in (first + 1..).zip(&situation.neighbours) {
-        let amount = neighbour.amount.to_string();
+        let amount = neighbour.eaten(situation.limited).to_string();
         let noise = job(&["noise", neighbour.eats, SECONDS[place], &amount, &directory]);
         let job = Job { data: Some(yard.data()), ..noise };
         let job = limited(job, neighbour, situation.limited, is_vm);
@@ -156,7 +169,12 @@ fn scene(
     }
     let victim = job(&["victim", REQUESTS[place], &directory]);
     let answer = asker.ask(contender, &Job { data: Some(yard.data()), ..victim }, first)?;
-    // Killed: it may have an hour's work before it.
+    for (neighbour, held) in situation.neighbours.iter().zip(&neighbours) {
+        if held.has_ended() {
+            return Err(format!("the neighbour that eats {} had ended before", neighbour.eats));
+        }
+    }
+    // Killed: it may have minutes of work before it.
     drop(neighbours);
     answer.figures(&FIGURES)
 }
@@ -172,11 +190,7 @@ fn limited(job: Job, neighbour: &Neighbour, limited: bool, is_vm: bool) -> Job {
 
 /// What of this machine's memory a neighbour may eat, in MiB: so much of what is available, in percent.
 pub(in crate::bench) fn memory_share(percent: u64) -> u64 {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kilobytes: u64 =
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0);
-    (kilobytes >> 10) * percent / 100
+    (available_memory().unwrap_or(0) >> 20) * percent / 100
 }
 
 #[cfg(test)]
@@ -190,6 +204,7 @@ mod tests {
         assert!(of(false, false).unlimited && of(false, false).memory.is_none());
         assert_eq!(of(false, true).memory, Some(196 << 20));
         assert_eq!((of(true, false).cpus, of(true, false).unlimited), (Some(0.25), false));
+        assert_eq!((neighbour.eaten(true), neighbour.eaten(false)), (32, 100));
     }
 
     #[test]

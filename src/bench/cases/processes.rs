@@ -7,6 +7,12 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, getpid};
 
+use crate::bench::contender::Contender;
+use crate::bench::results::Wall;
+
+/// What the kernel calls the probe: its file's name.
+pub(in crate::bench) const PROBE_NAME: &str = "duplex-probe";
+
 /// Mappings that are smaller are no guest's memory.
 const GUEST_MEMORY: u64 = 4 << 20;
 
@@ -67,12 +73,46 @@ fn parent(stat: &str) -> Option<i32> {
 
 /// The memory of these processes in bytes, what several share divided among them: their proportional set
 /// size, proc_pid_smaps_rollup(5).
-pub(in crate::bench) fn proportional(pids: &[i32]) -> u64 {
-    let of = |pid: &i32| {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        kilobytes(&rollup, "Pss")
+///
+/// # Errors
+/// This user may not look at one of them: a sum without it would be too little.
+pub(in crate::bench) fn proportional(pids: &[i32]) -> Result<u64, String> {
+    let of = |pid: &i32| match fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(rollup) => Ok(kilobytes(&rollup, "Pss") << 10),
+        Err(error) if is_refused(&error) => {
+            Err(format!("the memory of its process {pid} cannot be told: {error}; as root it can"))
+        }
+        // It has ended.
+        Err(_) => Ok(0),
     };
-    pids.iter().map(of).sum::<u64>() << 10
+    pids.iter().map(of).sum()
+}
+
+fn is_refused(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
+}
+
+/// Of these processes those that are the workload, by the name that the kernel has of the probe.
+pub(in crate::bench) fn workloads(pids: &[i32]) -> impl Iterator<Item = i32> {
+    let is_probe = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == PROBE_NAME)
+    };
+    pids.iter().copied().filter(is_probe)
+}
+
+/// Whether the workload is among these processes of a contender's, behind whose wall it is a process of this machine:
+/// an engine's client is not the engine, which has the workload.
+///
+/// # Errors
+/// It is not.
+pub(in crate::bench) fn is_seen(contender: &dyn Contender, family: &[i32]) -> Result<(), String> {
+    let is_process = matches!(contender.described().wall, Wall::Process | Wall::Container);
+    match is_process && workloads(family).next().is_none() {
+        true => {
+            Err("its workload is a process of an engine's, whose memory this does not see".into())
+        }
+        false => Ok(()),
+    }
 }
 
 /// What is in memory of large writable mappings: a VMM has its guest's there.
@@ -155,7 +195,7 @@ mod tests {
         let newcomers = census.newcomers();
         nix::sys::signal::kill(Pid::from_raw(orphan), nix::sys::signal::Signal::SIGKILL).unwrap();
         assert!(newcomers.contains(&orphan), "{newcomers:?}");
-        assert!(proportional(&[getpid().as_raw()]) > 100 << 10);
+        assert!(proportional(&[getpid().as_raw()]).unwrap() > 100 << 10);
         waitpid(Pid::from_raw(orphan), None).unwrap();
     }
 }

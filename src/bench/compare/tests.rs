@@ -100,14 +100,19 @@ fn instructions_are_the_same_on_every_machine() {
 #[test]
 fn what_failed_is_worse_and_what_is_missing_is_named() {
     let mut after = sample::results();
-    let series = &mut after.tables[0].series[1];
-    series.samples.fill(None);
-    (series.summary, series.ratio) = (None, None);
+    // Who fails in every round has no series, and who was not asked for has neither.
+    let table = &mut after.tables[0];
+    let gone = table.series.remove(1);
+    let lost = table.series.remove(1);
+    table.failures.push(Fact { name: gone.contender, value: "it ended with status 1".into() });
     after.tables.pop();
     after.complete = false;
     let found = compared(&after);
     assert_eq!(found.failed, ["start.host.warm: first_byte of duplex-container"]);
     assert!(found.is_worse());
+    let note =
+        format!("start.host.warm: {} of {} is in the first only.", lost.metric, lost.contender);
+    assert!(found.notes.contains(&note), "{:?}", found.notes);
     assert!(
         found.notes.contains(&"isolation.host is in the first only.".to_owned()),
         "{:?}",
@@ -171,5 +176,5 @@ fn false_alarms_are_as_rare_as_promised() {
         compare(&before, &after, 0.0).unwrap().is_worse()
     });
     // Half of what is found is worse, the other better: 1 in 40 is expected.
-    assert!(alarms.count() <= 3);
+    assert!(alarms.count() <= 2);
 }

@@ -59,7 +59,7 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
     described.version = Some(version());
     let (workshop, is_vm) = (workshop.clone(), described.wall == Wall::Vm);
     let files = files(&workshop, is_vm);
-    // What a killed start has left, the next one removes.
+    let of = workshop.clone();
     Called::new(described, files, move |job, number| {
         let mut command = Command::new(&workshop.duplex);
         command.arg("run").args(half).args(["--name", &workshop.name(number)]);
@@ -80,7 +80,19 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
         command.arg("--").arg(&workshop.image).args(&job.argv);
         Ok(command)
     })
+    .cleaned(move |number| remove_what_was_cut_off(&of, number))
     .found()
+}
+
+/// What a killed start has left, its control group for one, any later command of duplex's removes that has the same
+/// state; there may be none before that goes.
+fn remove_what_was_cut_off(workshop: &Workshop, number: u64) {
+    let state = workshop.place.join("state");
+    if state.join("duplex").join(format!("run-{}", workshop.name(number))).exists() {
+        let mut command = Command::new(&workshop.duplex);
+        command.arg("ps").env("XDG_RUNTIME_DIR", state).stdin(Stdio::null());
+        let _ = command.output();
+    }
 }
 
 /// The program; for a VM also its kernel, and the disks of the image and of its init, in the cache.

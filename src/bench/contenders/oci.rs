@@ -2,7 +2,6 @@
 //! the image as its root, read-only, and the job's limits.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -52,21 +51,28 @@ fn find(
         let config = filled(proposal.clone(), job, &workshop);
         write(&bundle.join(CONFIG), config.to_string().as_bytes(), 0o600)?;
         let mut command = program.command();
-        command.env("XDG_RUNTIME_DIR", workshop.directory("state")?);
-        command.args(options).args(["run", "--bundle"]).arg(bundle).arg(workshop.name(number));
+        command.arg("--root").arg(workshop.directory(state(id))?).args(options);
+        command.args(["run", "--bundle"]).arg(bundle).arg(workshop.name(number));
         Ok(command)
     })
     .cleaned(move |number| {
         let _ = fs::remove_dir_all(cleaned.place.join(bundle(id, number)));
         let name = cleaned.name(number);
+        let state = cleaned.place.join(state(id));
+        let is_left = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&name);
         // There is something only where a start was cut off.
-        let mut delete = cleaner.command();
-        delete.env("XDG_RUNTIME_DIR", cleaned.place.join("state"));
-        if Path::new("/run").join(id).join(&name).exists() {
-            let _ = delete.args(["delete", "--force", &name]).output();
+        if fs::read_dir(&state).into_iter().flatten().flatten().any(|entry| is_left(&entry)) {
+            let mut delete = cleaner.command();
+            delete.arg("--root").arg(&state).args(["delete", "--force", &name]);
+            let _ = delete.output();
         }
     })
     .found()
+}
+
+/// The directory of what a runtime knows of its containers.
+fn state(id: &str) -> String {
+    format!("{id}-state")
 }
 
 fn bundle(id: &str, number: u64) -> String {

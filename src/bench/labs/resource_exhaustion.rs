@@ -30,7 +30,7 @@ pub(super) fn run(ground: &mut Ground<'_>) -> Table {
     let Some(container) =
         halves(ground).into_iter().find(|one| one.described().id == "duplex-container")
     else {
-        let value = "it takes part in this lab: do not leave it out".into();
+        let value = "this lab needs it: do not leave it out with --only".into();
         table.failures.push(Fact { name: "duplex-container".into(), value });
         return table;
     };

@@ -49,8 +49,7 @@ pub(super) fn run(ground: &mut Ground<'_>, wanted: Option<u32>) -> Table {
         "{wanted} instances are started at the same moment, by a thread each, and wait, when they have said that they \
          run, until all have; contenders in an order drawn for each round. first, median, last: from an instance's \
          start until its first byte, of the fastest, the one in the middle, and the slowest; the curve has all of \
-         them. instances: how many there were, fewer than {wanted} where this machine has no more room (the curve's \
-         end says why). {}: `duplex boot` with Debian's kernel and {} MiB; {TUNED}: the same with the tuned kernel \
+         them: fewer than {wanted} where this machine has no more room (its end says why). {}: `duplex boot` with Debian's kernel and {} MiB; {TUNED}: the same with the tuned kernel \
          and {} MiB, the same initramfs and console; {CONTAINER}: {} MiB at most.",
         cold::ID,
         MEMORY_COLD >> 20,
@@ -82,7 +81,7 @@ pub(super) fn run(ground: &mut Ground<'_>, wanted: Option<u32>) -> Table {
     table.baseline = Some(CONTAINER.into());
     table.take(found);
     table.curves = curves.into_inner().into_values().collect();
-    table.findings = findings(&table);
+    table.findings = findings(&table, wanted);
     table
 }
 
@@ -125,7 +124,6 @@ fn figures(burst: &Burst) -> Vec<Measured> {
         of("first", at(0)),
         of("median", at(last / 2)),
         of("last", at(last)),
-        Measured::new("instances", Unit::Count, f64::from(burst.size)),
         Measured::new("memory", Unit::Bytes, burst.memory),
     ]
 }
@@ -142,14 +140,16 @@ fn curve(contender: &dyn Contender, burst: &Burst, end: String) -> Curve {
 }
 
 /// The same in words, with what mends it.
-fn findings(table: &Table) -> Vec<Finding> {
+fn findings(table: &Table, wanted: u32) -> Vec<Finding> {
     let median = |id: &str, metric: &str| -> Option<f64> {
         let of = |one: &&crate::bench::results::Series| one.contender == id && one.metric == metric;
         Some(table.series.iter().find(of)?.summary.as_ref()?.median.value)
     };
     let told = |id: &str| {
-        let (count, first) = (median(id, "instances")?, median(id, "first")?);
-        let (last, memory) = (median(id, "last")?, median(id, "memory")?);
+        let curve = table.curves.iter().find(|curve| curve.contender == id)?;
+        let count = f64::from(curve.points.last()?.0);
+        let (first, last) = (median(id, "first")?, median(id, "last")?);
+        let memory = median(id, "memory")?;
         Some(format!(
             "{count} instances: the first answers after {first:.0} ms, the last after {last:.0} ms ({:.0} ms for each), \
              {:.1} MiB each",
@@ -162,7 +162,7 @@ fn findings(table: &Table) -> Vec<Finding> {
         .filter_map(|id| Some((id.to_owned(), told(id)?)))
         .collect();
     vec![Finding {
-        subject: "a burst of 50".into(),
+        subject: format!("a burst of {wanted}"),
         meaning: "What mends a VM's slow start is what it does not do: a kernel without what a guest has no use for, \
                   and little memory to describe. What remains is the price of a kernel of one's own."
             .into(),

@@ -8,8 +8,11 @@ use serde::Deserialize;
 
 use crate::bench::results::{Interval, Results, SCHEMA, Series};
 
-/// The longest document that is read: thousands of times what a run of all cases makes.
-const LARGEST: u64 = 256 << 20;
+/// The longest document that is read: tens of times what a run of all cases makes.
+const LARGEST: u64 = 16 << 20;
+
+/// The most samples of a figure: as many rounds as can be asked for.
+const MOST_SAMPLES: usize = 10_000;
 
 /// The longest part of a parser's message that is shown: it may quote the file.
 const LONGEST_REASON: usize = 200;
@@ -89,10 +92,16 @@ fn check(results: &Results) -> Result<(), String> {
 
 fn check_series(series: &Series) -> Result<(), &'static str> {
     let ordered = |interval: &Interval| interval.low <= interval.high;
+    if series.samples.len() > MOST_SAMPLES {
+        return Err("it has more samples than there can be rounds");
+    }
     if let Some(summary) = &series.summary {
         let good = series.samples.iter().flatten().count();
         if usize::try_from(summary.n).ok() != Some(good) {
             return Err("its n is not the number of its samples");
+        }
+        if summary.outliers.len() > good {
+            return Err("it has more outliers than samples");
         }
         if ![summary.median, summary.p95, summary.p99].iter().all(ordered) {
             return Err("an interval ends before it begins");

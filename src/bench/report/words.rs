@@ -194,6 +194,7 @@ pub(crate) fn case(case: Case) -> &'static str {
 
 /// Seconds as one reads them: `41 s`, `12 min 5 s`.
 pub(crate) fn duration(seconds: f64) -> String {
+    let seconds = seconds.round();
     if seconds < 120.0 {
         return format!("{seconds:.0} s");
     }
@@ -240,7 +241,7 @@ pub(crate) fn off_by(off: Option<f64>) -> String {
     match off {
         Some(1.0) => "holds".to_owned(),
         Some(off) => format!("{} ×", factor(off)),
-        None => "not told here".to_owned(),
+        None => "cannot be judged here".to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::contender::{Contender, Job};
 use super::ground::Ground;
 use super::observer::{Bounds, Observation, observe};
 use super::results::{Case, Place, Series, Table, Unit, Wall};
-use super::rounds::{self, Measured, Turn, Watch};
+use super::rounds::{self, Measured, Turn};
 use super::workshop::{PROBE, READY};
 
 /// All get as much: a processor's time, and memory.
@@ -52,7 +52,9 @@ const WARM: Variant = Variant {
 const COLD: Variant = Variant {
     word: "cold",
     title: "Start, files not in memory",
-    how: "Before each start the page cache forgets the image's files and the contender's programs.",
+    how: "Before each start the page cache forgets the image's files and the programs that the contender is called \
+          by; on the host, what an engine starts beside them (a monitor, its runtime, a VMM's firmware) and its own \
+          copy of the image stay.",
     cold: true,
 };
 
@@ -91,19 +93,17 @@ fn starts(ground: &mut Ground<'_>, variant: &Variant) -> Table {
     let job = job();
     let with_observer: Vec<&dyn Contender> =
         std::iter::once(ground.observer).chain(ground.contenders.iter().copied()).collect();
+    let (workshop, place, stop) = (ground.workshop, ground.place, ground.stop);
     let take = |contender: &dyn Contender, turn: Turn| {
         if variant.cold {
-            caches::forget(ground.workshop, contender, ground.place)?;
+            caches::forget(workshop, contender, place)?;
         }
         let mut command = contender.command(&job, turn.number)?;
-        wait_for_turn(ground.place, turn)?;
-        let seen = observe(&mut command, &bounds(), ground.stop);
-        seen.map(|seen| figures(&seen, "", ground.place)).map_err(|mishap| mishap.to_string())
+        wait_for_turn(place, turn)?;
+        let seen = observe(&mut command, &bounds(), stop);
+        seen.map(|seen| figures(&seen, "", place)).map_err(|mishap| mishap.to_string())
     };
-    let watch: &mut dyn Watch = &mut *ground.watch;
-    let hooks = (watch, ground.stop);
-    let found = rounds::measure(&with_observer, ground.schedule, None, hooks, take);
-    table.take(found);
+    table.take(ground.rounds_of(&with_observer, ground.schedule, None, take));
     let observers = ground.observer.described().id.clone();
     let less = less(&table.series, &observers);
     table.series.extend(less);
@@ -183,7 +183,12 @@ fn consoles(ground: &mut Ground<'_>) -> Option<Table> {
     let (off, place, stop) = (job(), ground.place, ground.stop);
     let take = |contender: &dyn Contender, turn: Turn| {
         let mut all = Vec::new();
-        for (job, prefix) in [(&on, "console_on."), (&off, "console_off.")] {
+        let mut both = [(&on, "console_on."), (&off, "console_off.")];
+        // What the first start warms the second finds warm.
+        if turn.number.is_multiple_of(2) {
+            both.reverse();
+        }
+        for (job, prefix) in both {
             let mut command = contender.command(job, turn.number)?;
             wait_for_turn(place, turn)?;
             let seen =
@@ -192,8 +197,7 @@ fn consoles(ground: &mut Ground<'_>) -> Option<Table> {
         }
         Ok(all)
     };
-    let watch: &mut dyn Watch = &mut *ground.watch;
-    table.take(rounds::measure(&vms, ground.schedule, Some(&baseline), (watch, stop), take));
+    table.take(ground.rounds_of(&vms, ground.schedule, Some(&baseline), take));
     table.baseline = Some(baseline);
     Some(table)
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -20,8 +21,8 @@ use crate::bench::schedule::Schedule;
 use crate::bench::scratch::Scratch;
 use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
-use crate::cli::say;
 use crate::cli::testbed_mode::TestbedMode;
+use crate::cli::{FAILED, say};
 use crate::guest_images::Cache;
 use crate::image;
 use crate::random::random_bytes;
@@ -53,15 +54,18 @@ pub(super) fn seed() -> Result<u64, std::io::Error> {
     Ok(u32::from_le_bytes(random_bytes()?).into())
 }
 
-/// Measures all that is asked for.
-pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
+/// Measures all that is asked for; and the exit status.
+pub(super) fn go(asked: &Asked) -> Result<(Results, ExitCode), Box<dyn Error>> {
     let started = OffsetDateTime::now_utc();
     let clock = Instant::now();
     let stop = Stop::on_signals()?;
     // Told before anything is done, as one that is cut off has to be repeatable too.
     say(format_args!("seed {}", asked.seed));
-    let emulated = asked.testbed.reason(false).filter(|_| !asked.count_instructions);
-    let cautions = facts::cautions(emulated.as_deref());
+    let plan = plan(asked);
+    let is_emulated = plan.iter().any(|machine| machine.place == Place::Testbed);
+    let reason = asked.testbed.reason(false);
+    let reason = reason.unwrap_or_else(|| "what could starve this host is measured there".into());
+    let cautions = facts::cautions(is_emulated.then_some(&*reason));
     let scratch = Scratch::new(&std::env::temp_dir())?;
     let mut workshop = Workshop::set_up(scratch.path())?;
     workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
@@ -92,19 +96,35 @@ pub(super) fn go(asked: &Asked) -> Result<Results, Box<dyn Error>> {
         tables: Vec::new(),
         claims: Vec::new(),
     };
-    let plan = plan(asked);
     tell(&plan);
+    let mut failed = false;
     for (number, at) in plan.iter().enumerate() {
         let after = plan.iter().skip(number + 1).map(Machine::takes).sum();
         let order = Order { cases: at.cases.clone(), after, ..order.clone() };
-        if results.complete {
-            let observed = observe(&order, at.place, at.vms.clone(), &stop)?;
-            add(&mut results, at.place, observed);
+        if !results.complete {
+            break;
+        }
+        match observe(&order, at.place, at.vms.clone(), &stop) {
+            Ok(observed) => add(&mut results, at.place, observed),
+            Err(error) if results.tables.is_empty() => return Err(error),
+            // What was measured elsewhere is kept.
+            Err(error) => {
+                say(&error);
+                failed = true;
+                let place = at.place.word();
+                results.cautions.push(format!("The {place} measured nothing: {error}."));
+            }
         }
     }
     results.seconds = clock.elapsed().as_secs_f64();
     results.claims = claims::of(&results);
-    Ok(results)
+    let status = match results.complete {
+        _ if failed => FAILED.into(),
+        false => INTERRUPTED.into(),
+        true => ExitCode::SUCCESS,
+    };
+    results.complete &= !failed;
+    Ok((results, status))
 }
 
 /// Carries the order out at this place, with VMs or without.

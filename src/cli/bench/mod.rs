@@ -196,16 +196,16 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         count_instructions: args.count_instructions,
     };
     let out = args.out.as_deref().map(out::Directory::make).transpose()?;
-    let results = go::go(&asked)?;
-    if let Some(out) = &out {
-        out.write(&results)?;
-    }
+    let (results, status) = go::go(&asked)?;
+    let written = out.map_or(Ok(()), |out| out.write(&results));
     if args.json {
         out::print(&results)?;
     } else {
         out::show(&results)?;
     }
-    Ok(if results.complete { ExitCode::SUCCESS } else { go::INTERRUPTED.into() })
+    // Where it could not be written, what was found has at least been shown.
+    written?;
+    Ok(status)
 }
 
 fn contender_id(text: &str) -> Result<String, String> {

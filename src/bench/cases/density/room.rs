@@ -51,13 +51,9 @@ impl Room {
 
     /// From the text of /proc/meminfo.
     fn fits_memory(&self, meminfo: &str, instances: u32) -> Result<(), String> {
-        let bytes = |name: &str| -> u64 {
-            let line = meminfo.lines().find_map(|line| line.strip_prefix(name));
-            let number = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-            number.unwrap_or(0) << 10
-        };
+        let bytes = |name| field(meminfo, name).unwrap_or(0);
         let spare = (bytes("MemTotal:") / SPARE_PART).max(SPARE);
-        let available = bytes("MemAvailable:").saturating_sub(spare);
+        let available = bytes(AVAILABLE).saturating_sub(spare);
         let wanted = self.each.saturating_mul(instances.into());
         if wanted > available {
             return Err(format!(
@@ -68,6 +64,19 @@ impl Room {
         }
         Ok(())
     }
+}
+
+/// What can be taken without anything being swapped out, in bytes (proc_meminfo(5)). `None` where it is not told.
+pub(in crate::bench) fn available_memory() -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, AVAILABLE)
+}
+
+const AVAILABLE: &str = "MemAvailable:";
+
+/// A field of /proc/meminfo, in bytes.
+fn field(meminfo: &str, name: &str) -> Option<u64> {
+    let rest = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(rest.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 #[cfg(test)]

@@ -94,16 +94,26 @@ impl Path {
 
     /// Makes what it needs; gone when it is dropped.
     pub(super) fn prepare(self, workshop: &Workshop, place: Place) -> Result<Way, String> {
-        let way = Way { workshop: workshop.clone(), path: self, place };
+        let way = || Way { workshop: workshop.clone(), path: self, place };
         match self {
-            Self::User if place == Place::Host => {}
-            Self::User => ROUTE.iter().try_for_each(|arguments| run("ip".as_ref(), arguments))?,
+            Self::User if place == Place::Host => Ok(way()),
+            Self::User => {
+                let way = way();
+                ROUTE.iter().try_for_each(|arguments| run("ip".as_ref(), arguments))?;
+                Ok(way)
+            }
             Self::Bridge => {
+                if std::path::Path::new("/sys/class/net").join(NETWORK).exists() {
+                    return Err(format!(
+                        "the network {NETWORK} is there already: of another bench that runs, or of one that was \
+                         killed (then: duplex network rm {NETWORK})"
+                    ));
+                }
                 let create = ["network", "create", "--no-nat", "--ports", "1", "--subnet", SUBNET];
                 run(&workshop.duplex, &[&create[..], &[NETWORK]].concat())?;
+                Ok(way())
             }
         }
-        Ok(way)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::bench::cases::processes::of_guests;
+use crate::bench::cases::processes::{of_guests, workloads};
 use crate::bench::results::Wall;
 
 /// The namespaces that a process can have of its own.
@@ -10,9 +10,12 @@ const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "ut
 
 /// What the process may do on the host, in words.
 pub(super) fn tell(wall: Wall, family: &[i32]) -> String {
-    let of_vm = || family.iter().copied().max_by_key(|pid| of_guests(&[*pid]));
-    let pid = if wall == Wall::Vm { of_vm() } else { family.iter().copied().max() };
-    let Some(pid) = pid else { return "no process was found".into() };
+    let of_guest = || family.iter().copied().max_by_key(|pid| of_guests(&[*pid]));
+    let pid = match wall {
+        Wall::Vm | Wall::Sandbox => of_guest(),
+        Wall::Process | Wall::Container => workloads(family).max(),
+    };
+    let Some(pid) = pid else { return "no process of its own was found: an engine has it".into() };
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let link = |process: &str, name: &str| fs::read_link(format!("/proc/{process}/ns/{name}")).ok();
     let own = NAMESPACES.iter().filter(|name| {
@@ -20,10 +23,12 @@ pub(super) fn tell(wall: Wall, family: &[i32]) -> String {
         theirs.is_some() && theirs != link("self", name)
     });
     let own: Vec<&str> = own.copied().collect();
-    let what = if wall == Wall::Vm {
-        "the VMM, a process of this machine"
-    } else {
-        "nothing: that kernel is this machine's; the workload is a process of it"
+    let what = match wall {
+        Wall::Vm => "the VMM, a process of this machine",
+        Wall::Sandbox => "the process that is its kernel",
+        Wall::Process | Wall::Container => {
+            "nothing: that kernel is this machine's; the workload is a process of it"
+        }
     };
     format!("{what}: {}", described(&status, &own))
 }

@@ -99,7 +99,8 @@ impl Axis {
     fn decades(&self, multiples: &[f64]) -> Vec<f64> {
         let mut ticks = Vec::new();
         let mut decade = 10_f64.powf(self.low.log10().floor());
-        while decade <= self.high && ticks.len() < 100 {
+        // Below the least number with all its digits there is no power of ten to go on from.
+        while decade.is_normal() && decade <= self.high && ticks.len() < 100 {
             let here = multiples.iter().map(|multiple| multiple * decade);
             ticks.extend(here.filter(|tick| (self.low..=self.high).contains(tick)));
             decade *= 10.0;
@@ -250,7 +251,9 @@ mod tests {
             Axis::of([-5.0]),
             Axis::of([f64::NAN, f64::INFINITY]),
             Axis::of([f64::MIN_POSITIVE, f64::MAX]),
+            Axis::of([5e-324, 2e-322]),
             Axis::of_ratios([]),
+            Axis::of_ratios([5e-324]),
             Axis::of_ratios([0.0, -3.0, 1.0]),
         ] {
             assert!((0.0..=1.0).contains(&axis.fraction(1.0)), "{axis:?}");

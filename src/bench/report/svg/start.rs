@@ -57,7 +57,7 @@ pub fn start_svg(results: &Results) -> Option<String> {
     Some(svg.file(FRAME.width + 2.0 * BORDER, y + 14.0 + BORDER, &caption))
 }
 
-const TITLE: &str = "Start: from exec to the first byte that the same program prints";
+const TITLE: &str = "Start: from before fork to the first byte that the same program prints";
 
 /// The figures to show: of each place the first table of starts that has them.
 fn fields(results: &Results) -> Vec<(&Table, Unit, Vec<&Series>)> {
@@ -79,7 +79,7 @@ fn fields(results: &Results) -> Vec<(&Table, Unit, Vec<&Series>)> {
 fn machine(results: &Results) -> String {
     let fact = |name: &str| {
         let fact = results.host.iter().find(|fact| fact.name == name);
-        fact.map_or("not told".to_owned(), |fact| short(&fact.value, 50))
+        fact.map_or("unknown".to_owned(), |fact| short(&fact.value, 50))
     };
     format!("{}, processors: {}", fact("processor"), fact("processors"))
 }

@@ -3,9 +3,11 @@
 //! Its clock starts before fork and exec, so whatever a contender does to start counts. It ends a command with
 //! all of its process group.
 
-use std::fmt;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+mod mishap;
+mod stream;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -15,14 +17,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use self::stream::Stream;
 use super::stop::Stop;
 use crate::isolate::open_pidfd;
 
+pub use self::mishap::Mishap;
+
 /// How much of what a command says on standard error is kept, unless asked otherwise: the last of it.
 const TAIL: usize = 2000;
-
-/// How many characters of that a message has, of its begin and of its end.
-const QUOTED: usize = 200;
 
 /// How long to wait before looking whether to stop: a signal that comes just before the wait wakes nobody.
 const LOOK: Duration = Duration::from_millis(200);
@@ -60,57 +62,6 @@ pub struct Observation {
     pub errors: Vec<u8>,
 }
 
-/// Why there is nothing to see.
-#[derive(Debug)]
-pub enum Mishap {
-    /// It could not be started.
-    NotStarted(io::Error),
-    /// It took too long, and was killed; with the end of what it said on standard error.
-    TooLong(Duration, String),
-    /// It ended badly.
-    Failed(ExitStatus, String),
-    /// It ended well, but the workload wrote nothing.
-    Silent(String),
-    /// It was ended because the run was to stop.
-    Stopped,
-    /// It cannot be watched.
-    Unwatched(io::Error),
-}
-
-impl fmt::Display for Mishap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotStarted(error) => write!(f, "it cannot be started: {error}"),
-            Self::TooLong(time, said) => {
-                write!(f, "it was killed after {} s{}", time.as_secs(), Said(said))
-            }
-            Self::Failed(status, said) => write!(f, "it ended with {status}{}", Said(said)),
-            Self::Silent(said) => write!(f, "the workload wrote nothing{}", Said(said)),
-            Self::Stopped => write!(f, "it was interrupted"),
-            Self::Unwatched(error) => write!(f, "it cannot be watched: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for Mishap {}
-
-/// The end of what a command said, as the end of a message.
-struct Said<'a>(&'a str);
-
-impl fmt::Display for Said<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said: Vec<char> = self.0.trim().chars().collect();
-        let (begin, rest) = said.split_at(said.len().min(QUOTED));
-        let end = rest.get(rest.len().saturating_sub(QUOTED)..).unwrap_or_default();
-        let gap = if rest.len() > end.len() { " … " } else { "" };
-        let [begin, end] = [begin, end].map(|part| part.iter().collect::<String>());
-        match said.is_empty() {
-            true => Ok(()),
-            false => write!(f, "; it said: {begin}{gap}{end}"),
-        }
-    }
-}
-
 /// Watches a command from its start to its end, which must be a good one.
 ///
 /// # Errors
@@ -131,14 +82,6 @@ pub struct Running {
     first_byte: Option<Duration>,
     /// When it had ended, and how.
     end: Option<(Duration, ExitStatus)>,
-}
-
-/// One of its outputs, and what has come of it.
-#[derive(Debug)]
-struct Stream<S> {
-    /// `None` when it has ended.
-    open: Option<S>,
-    kept: Vec<u8>,
 }
 
 impl Running {
@@ -187,6 +130,12 @@ impl Running {
     /// The process that was started.
     pub fn pid(&self) -> Option<Pid> {
         pid_of(&self.child).ok()
+    }
+
+    /// Whether it runs no more.
+    pub fn has_ended(&self) -> bool {
+        let mut ended = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        self.end.is_some() || poll(&mut ended, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     /// Its standard input, if that was set to a pipe; the first time.
@@ -294,12 +243,15 @@ impl Running {
 
     /// Takes what has come by now, without waiting.
     fn read(&mut self, now: Duration) {
+        let marker = &self.bounds.marker;
+        // Only what is new is searched: a serial port brings a byte at a time, and looking at all again each time
+        // would be the observer's own work in others' figures.
+        let from = self.stdout.kept.len().saturating_sub(marker.len().saturating_sub(1));
         if self.stdout.read(self.bounds.output, false) && self.first_byte.is_none() {
-            let marker = &self.bounds.marker;
-            let kept = &self.stdout.kept;
+            let new = self.stdout.kept.get(from..).unwrap_or_default();
             let is_there = match marker.is_empty() {
-                true => !kept.is_empty(),
-                false => kept.windows(marker.len()).any(|window| window == marker),
+                true => !new.is_empty(),
+                false => new.windows(marker.len()).any(|window| window == marker),
             };
             self.first_byte = is_there.then_some(now);
         }
@@ -330,112 +282,9 @@ impl Drop for Running {
     }
 }
 
-impl<S: Read + AsRawFd> Stream<S> {
-    /// Takes what has come, and keeps so many bytes of it: the first, or the last. Whether anything came.
-    fn read(&mut self, keep: usize, last: bool) -> bool {
-        let mut buffer = [0; 16 << 10];
-        let mut came = false;
-        while let Some(stream) = &mut self.open {
-            match stream.read(&mut buffer) {
-                Ok(0) => self.open = None,
-                Ok(count) => {
-                    came = true;
-                    self.kept.extend(buffer.iter().take(count));
-                    match last {
-                        true => drop(self.kept.drain(..self.kept.len().saturating_sub(keep))),
-                        false => self.kept.truncate(keep),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => self.open = None,
-            }
-        }
-        came
-    }
-}
-
 fn pid_of(child: &Child) -> io::Result<Pid> {
     Ok(Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).stdin(Stdio::null());
-        command
-    }
-
-    #[test]
-    fn first_byte_and_exit_are_seen_apart() {
-        let seen = observe(
-            &mut shell("echo ready; sleep 0.05; echo more"),
-            &Bounds::default(),
-            &Stop::default(),
-        );
-        let seen = seen.unwrap();
-        assert_eq!(seen.output, b"ready\nmore\n");
-        assert!(seen.exit >= seen.first_byte + Duration::from_millis(50), "{seen:?}");
-    }
-
-    #[test]
-    fn what_a_console_says_before_the_marker_is_not_the_workloads() {
-        let bounds = Bounds { marker: b"ready".to_vec(), ..Bounds::default() };
-        let seen =
-            observe(&mut shell("echo booting; sleep 0.05; echo ready"), &bounds, &Stop::default());
-        assert!(seen.unwrap().first_byte >= Duration::from_millis(50));
-        let mishap = observe(&mut shell("echo booting"), &bounds, &Stop::default()).unwrap_err();
-        assert!(matches!(mishap, Mishap::Silent(_)), "{mishap}");
-    }
-
-    #[test]
-    fn a_bad_end_is_told_with_what_was_said() {
-        let mishap = observe(
-            &mut shell("echo x; echo why >&2; exit 3"),
-            &Bounds::default(),
-            &Stop::default(),
-        );
-        let text = mishap.unwrap_err().to_string();
-        assert!(text.contains("exit status: 3") && text.contains("why"), "{text}");
-        let long = Said(&"x".repeat(5000)).to_string();
-        assert!(long.len() < 500 && long.contains('…'), "{long}");
-        let missing = observe(&mut Command::new("/nonesuch"), &Bounds::default(), &Stop::default());
-        assert!(matches!(missing, Err(Mishap::NotStarted(_))));
-    }
-
-    #[test]
-    fn one_that_takes_too_long_is_killed_with_its_children() {
-        let bounds = Bounds { time: Duration::from_millis(100), ..Bounds::default() };
-        let started = Instant::now();
-        let mishap = observe(&mut shell("sleep 1000 & echo $!; wait"), &bounds, &Stop::default());
-        assert!(matches!(mishap, Err(Mishap::TooLong(..))), "{mishap:?}");
-        assert!(started.elapsed() < Duration::from_secs(100));
-    }
-
-    #[test]
-    fn output_is_bounded_and_its_rest_is_read() {
-        let bounds = Bounds { output: 1000, ..Bounds::default() };
-        let seen = observe(&mut shell("head -c 3000000 /dev/zero"), &bounds, &Stop::default());
-        assert_eq!(seen.unwrap().output.len(), 1000);
-    }
-
-    #[test]
-    fn a_process_that_holds_the_streams_is_not_waited_for() {
-        let seen =
-            observe(&mut shell("echo ready; (sleep 1000 &)"), &Bounds::default(), &Stop::default());
-        assert!(seen.unwrap().exit < Duration::from_secs(100));
-    }
-
-    #[test]
-    fn a_request_to_stop_ends_it() {
-        let stop = Stop::default();
-        let mut running =
-            Running::start(&mut shell("echo ready; exec sleep 1000"), &Bounds::default()).unwrap();
-        running.until_first_byte(&stop).unwrap();
-        stop.request();
-        assert!(matches!(running.until_exit(&stop), Err(Mishap::Stopped)));
-    }
-}
+mod tests;
