@@ -15,6 +15,9 @@ const PATIENCE: u32 = 3;
 /// There are at least as many rounds, however long they take.
 const LEAST: u32 = 3;
 
+/// A turn that takes more than this part of the budget takes too long.
+const A_SHARE: u32 = 4;
+
 /// One figure of one turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
@@ -76,7 +79,7 @@ pub struct Found {
 /// sample then; what it says is kept.
 ///
 /// Ratios are to the contender whose id is `baseline`, metric by metric. With a budget there are as many rounds as fit
-/// into that time, by what a round of the warm-up took; there is one then.
+/// into that time, by what the warm-up took, which is one round then.
 pub fn measure(
     contenders: &[&dyn Contender],
     (schedule, budget): (Schedule, Option<Duration>),
@@ -85,7 +88,7 @@ pub fn measure(
     mut take: impl FnMut(&dyn Contender, Turn) -> Result<Vec<Measured>, String>,
 ) -> Found {
     let budget = budget.filter(|_| schedule.rounds > LEAST);
-    let warm_up = if budget.is_some() { schedule.warm_up.max(1) } else { schedule.warm_up };
+    let warm_up = if budget.is_some() { 1 } else { schedule.warm_up };
     let schedule = Schedule { warm_up, ..schedule };
     let begun = Instant::now();
     let mut rounds = schedule.rounds;
@@ -117,14 +120,16 @@ pub fn measure(
             if tally.is_hopeless() {
                 continue;
             }
+            let start = Instant::now();
             let taken = take(*contender, turn);
+            let too_long = budget.is_some_and(|budget| start.elapsed() > budget / A_SHARE);
             contender.clean_up(turn.number);
             if stop.is_requested() {
                 // What was cut off says nothing about the contender.
                 complete = false;
                 break 'rounds;
             }
-            tally.note(round.number, taken);
+            tally.note(round.number, taken, too_long);
         }
         finished += u32::from(round.number.is_some());
     }
@@ -155,7 +160,8 @@ impl Tally {
         !self.succeeded && self.failed >= PATIENCE
     }
 
-    fn note(&mut self, round: Option<u32>, taken: Result<Vec<Measured>, String>) {
+    /// A failure for which all others had to wait too long is as good as the last.
+    fn note(&mut self, round: Option<u32>, taken: Result<Vec<Measured>, String>, too_long: bool) {
         match taken {
             Ok(all) => {
                 self.succeeded = true;
@@ -163,7 +169,7 @@ impl Tally {
                 all.into_iter().for_each(|measured| self.add(round, measured));
             }
             Err(reason) => {
-                self.failed += 1;
+                self.failed += if too_long { PATIENCE } else { 1 };
                 *self.failures.entry(reason).or_default() += 1;
             }
         }
@@ -329,11 +335,24 @@ mod tests {
         let found = measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, turn| {
             numbers.push(turn.number);
             std::thread::sleep(Duration::from_millis(1));
-            if turn.number == 1 { Err("it fell over".into()) } else { Ok(milliseconds(1.0)) }
+            Ok(milliseconds(1.0))
         });
-        assert_eq!(numbers, [1, 2, 3, 4, 5]);
+        assert_eq!(numbers, [1, 2, 3, 4]);
         assert_eq!((found.fitted, found.complete), (Some(LEAST), true));
-        assert_eq!((found.series[0].samples.len(), found.failures.len()), (3, 1));
+        assert_eq!(found.series[0].samples.len(), 3);
+    }
+
+    #[test]
+    fn who_fails_and_takes_too_long_is_given_up() {
+        let mut tried = 0;
+        let budget = Some(Duration::from_millis(1));
+        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
+        let found = measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, _| {
+            tried += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            Err("it was killed after 300 s".into())
+        });
+        assert_eq!((tried, found.failures.len()), (1, 1));
     }
 
     #[test]

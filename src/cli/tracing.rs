@@ -146,17 +146,17 @@ impl Tracing {
     /// Ends it. `whole`: whoever made the events has ended by itself. What went wrong is said; what the
     /// trace is of has gone its own way.
     pub(super) fn conclude(self, recorder: &Recorder, whole: bool) {
-        if let Some(tracer) = recorder.tracer() {
-            self.check(tracer.stop());
-        }
-        self.check(self.file.phases(&about::phases(recorder)));
-        self.check(self.file.end(Conclusion { whole }));
+        let stopped = recorder.tracer().is_none_or(|tracer| self.check(tracer.stop()));
+        let phases = self.check(self.file.phases(&about::phases(recorder)));
+        self.check(self.file.end(Conclusion { whole: whole && stopped && phases }));
     }
 
-    fn check(&self, written: io::Result<()>) {
-        if let Err(error) = written {
+    /// Whether it was written.
+    fn check(&self, written: io::Result<()>) -> bool {
+        if let Err(error) = &written {
             say(format_args!("--trace {}: it is not whole: {error}", self.order.path.display()));
         }
+        written.is_ok()
     }
 }
 

@@ -88,7 +88,7 @@ made read-only.",
         until: &["mount proc", "unmount the host", "make /tmp"],
         question: "May a process in it write to /proc/sys?",
         answer: |answer| {
-            if names(answer, &["no", "not", "cannot", "read"]) {
+            if !names(answer, &["yes"]) && names(answer, &["no", "not", "cannot"]) {
                 right(
                     "It is mounted over itself, read-only: its switches are those of the whole kernel.",
                 )

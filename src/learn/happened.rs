@@ -5,6 +5,9 @@ use super::walk::{Walk, walk};
 
 /// Accessed and dirty: a processor sets them in page tables as it goes.
 const PAGING_MARKS: u64 = 1 << 5 | 1 << 6;
+/// Present, in an entry of a page table.
+const PRESENT: u64 = 1 << 0;
+const CR0_PAGING: u64 = 1 << 31;
 /// Accessed, in a segment's descriptor.
 const SEGMENT_MARK: u64 = 1 << 40;
 /// The timer's current count changes all the time.
@@ -23,8 +26,8 @@ pub(super) fn stored(before: &[u8], after: &[u8], registers: &Registers) -> Vec<
             continue;
         }
         for (index, (old, new)) in old.chunks(8).zip(new.chunks(8)).enumerate() {
-            let marks = word(old) ^ word(new);
-            if marks & !PAGING_MARKS == 0 || marks == SEGMENT_MARK {
+            let at = u64::try_from(page * PAGE + index * 8).unwrap_or(0);
+            if is_mark(at, word(old), word(new), registers) {
                 continue;
             }
             for (part, (old, new)) in old.chunks(size).zip(new.chunks(size)).enumerate() {
@@ -38,14 +41,24 @@ pub(super) fn stored(before: &[u8], after: &[u8], registers: &Registers) -> Vec<
     stored
 }
 
+/// Whether a word has only got marks that a processor leaves: in an entry of a page table that is present, while
+/// paging is on, or in a descriptor of the GDT.
+fn is_mark(at: u64, old: u64, new: u64, registers: &Registers) -> bool {
+    let (marks, system) = (old ^ new, &registers.system);
+    let only_set = marks & new == marks;
+    let in_table = system.cr0 & CR0_PAGING != 0 && old & PRESENT != 0;
+    let gdt = system.gdt.base..=system.gdt.base.saturating_add(system.gdt.limit.into());
+    only_set
+        && (in_table && marks & !PAGING_MARKS == 0 || gdt.contains(&at) && marks == SEGMENT_MARK)
+}
+
 /// The walk that a step is about: to the address that a page fault has put into CR2, or to the next
 /// instruction where paging was switched on.
 pub(super) fn walked(memory: &[u8], before: &Registers, after: &Registers) -> Option<Walk> {
-    const PAGING: u64 = 1 << 31;
     let (old, new) = (&before.system, &after.system);
     if old.cr2 != new.cr2 {
         Some(walk(memory, before, new.cr2))
-    } else if old.cr0 & PAGING == 0 && new.cr0 & PAGING != 0 {
+    } else if old.cr0 & CR0_PAGING == 0 && new.cr0 & CR0_PAGING != 0 {
         Some(walk(memory, after, new.cs.base.wrapping_add(after.general.rip)))
     } else {
         None

@@ -74,7 +74,7 @@ pub(super) fn number(answer: &str) -> Option<u64> {
 }
 
 /// An answer without what does not matter: small letters, one space between words, no dot at its end.
-pub fn plain(answer: &str) -> String {
+fn plain(answer: &str) -> String {
     let words: Vec<_> = answer.split_whitespace().map(str::to_lowercase).collect();
     words.join(" ").trim_end_matches(['.', '!', '?']).to_owned()
 }
@@ -83,6 +83,15 @@ pub fn plain(answer: &str) -> String {
 pub(super) fn names(answer: &str, words: &[&str]) -> bool {
     let mut parts = answer.split(|c: char| !c.is_alphanumeric() && c != '%');
     parts.any(|part| words.contains(&part.trim_start_matches('%')))
+}
+
+/// What an answer is worth by `check`; one that says that there is none is not looked into for words.
+pub fn judge(answer: &str, check: impl FnOnce(&str) -> Verdict) -> Verdict {
+    let answer = plain(answer);
+    if names(&answer, &["know", "idea", "sure", "clue"]) {
+        return wrong("Look at what is told once more, and guess: a wrong answer gets a hint.");
+    }
+    check(&answer)
 }
 
 #[cfg(test)]
@@ -106,6 +115,8 @@ mod tests {
     #[test]
     fn an_answer_may_be_written_in_any_way() {
         assert_eq!(plain("  The FAR  jump. "), "the far jump");
+        assert_eq!(judge("No!", |answer| right(answer)), right("no"));
+        assert!(matches!(judge("no idea", |_| right("")), Verdict::Wrong(_)));
         assert!(names("%cr2, it is", &["cr2"]) && !names("cr22", &["cr2"]));
     }
 }

@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::event::Access;
 
-/// The most names of registers that a trace may have: far more than a machine has.
-const MOST_NAMES: usize = 1 << 16;
+/// The most names of devices and registers that a trace may have: far more than a machine has; and how long they may
+/// be.
+const MOST_NAMES: usize = 1 << 12;
+const LONGEST_NAME: usize = 64;
 
 /// The devices of a machine, on both busses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,15 +46,20 @@ impl DeviceMap {
 
     /// Whether it is one that a machine could have: in order, and of a size that can be worked with.
     pub(super) fn is_sound(&self) -> bool {
-        let names: usize =
-            self.ports.iter().chain(&self.mapped).map(|device| device.registers.len() + 1).sum();
+        let all = || self.ports.iter().chain(&self.mapped);
+        let names: usize = all().map(|device| device.registers.len() + 1).sum();
+        let short = |name: &String| name.len() <= LONGEST_NAME;
+        let named = |device: &Device| {
+            let mut registers = device.registers.values();
+            short(&device.name) && registers.all(|(read, write)| short(read) && short(write))
+        };
         let in_order = |devices: &[Device]| {
             devices.windows(2).all(|pair| match pair {
                 [a, b] => a.start.checked_add(a.size).is_some_and(|end| end <= b.start),
                 _ => true,
             })
         };
-        names <= MOST_NAMES && in_order(&self.ports) && in_order(&self.mapped)
+        names <= MOST_NAMES && all().all(named) && in_order(&self.ports) && in_order(&self.mapped)
     }
 }
 

@@ -94,7 +94,7 @@ pub struct Call {
     pub at: u64,
     /// Its number on x86-64.
     pub number: u32,
-    /// Whose: the process' number inside the container's namespace, or outside where that is not known.
+    /// Whose: the process' number as the host has it, outside of the container.
     pub process: u32,
     /// The first three arguments.
     pub arguments: [u64; 3],
@@ -104,7 +104,7 @@ pub struct Call {
     pub took: u64,
 }
 
-/// How an exit is called.
+/// Which way an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {

@@ -103,7 +103,7 @@ impl Live {
             Block::End(_) => self.ended = true,
             Block::Events(events) => {
                 self.dropped_by_lane.insert(events.lane, events.dropped);
-                self.dropped = self.dropped_by_lane.values().sum();
+                self.dropped = self.dropped_by_lane.values().copied().fold(0, u64::saturating_add);
                 for event in events.iter() {
                     self.event(events.source, &event);
                 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use object::read::elf::ElfFile64;
@@ -44,9 +45,11 @@ impl Symbols {
     /// There is none, or it has no names.
     pub fn read(path: &Path) -> Result<Symbols, Error> {
         let failed = |error| Error::Io(path.to_owned(), error);
-        let file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        if size > MOST_BYTES {
+        // The name may be one that a trace from elsewhere gives: no device is waited for.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() || metadata.len() > MOST_BYTES {
             return Err(Error::NoNames(path.to_owned()));
         }
         let mut bytes = Vec::new();

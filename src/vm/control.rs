@@ -206,11 +206,15 @@ impl Drop for KickBlocked {
     }
 }
 
-/// Takes a kick that is pending on this thread, so that the next KVM_RUN does not return for it.
+/// Takes the kicks that are pending on this thread, so that the next KVM_RUN does not return for them. A real-time
+/// signal is pending as often as it was sent.
 pub fn forget_kick() {
     let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let kicks = kick_set();
     // SAFETY: the pointers are to live values, and no information about the signal is asked for.
-    unsafe { libc::sigtimedwait(kick_set().as_ref(), std::ptr::null_mut(), &raw const zero) };
+    let take =
+        || unsafe { libc::sigtimedwait(kicks.as_ref(), std::ptr::null_mut(), &raw const zero) };
+    while take() > 0 {}
 }
 
 /// The running vCPU threads, and how to control them.

@@ -14,7 +14,8 @@ pub(super) fn find(workshop: &Workshop) -> Found {
     Called::new(described, program.files(), move |job, _| {
         refuse(job.net, "network of its own that reaches anything")?;
         let mut command = program.command();
-        command.args(["--unshare-all", "--die-with-parent", "--ro-bind"]).arg(&workshop.image);
+        // Not --die-with-parent: that is the thread that has called it, which may end before.
+        command.args(["--unshare-all", "--ro-bind"]).arg(&workshop.image);
         command.args(["/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
         if let Some(data) = &job.data {
             command.arg("--bind").arg(data).arg(DATA);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Args, CONTAINER, verdict, wrapped};
 use crate::learn::containers::{self, ContainerLesson, LESSONS};
-use crate::learn::lesson::plain;
+use crate::learn::lesson::judge;
 
 /// Runs it and returns the exit status.
 pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         )
     })?;
     if let Some(answer) = &args.answer {
-        return verdict((lesson.answer)(&plain(answer)), args.json);
+        return verdict(judge(answer, lesson.answer), args.json);
     }
     let text = if args.json { as_json(lesson)? } else { as_text(lesson) };
     write!(std::io::stdout().lock(), "{text}")?;

@@ -13,7 +13,7 @@ use crate::cli::testbed_mode::TestbedMode;
 use crate::cli::{debugger, report, say};
 use crate::learn::catalogue::{self, LESSONS};
 use crate::learn::guest::{self, Start};
-use crate::learn::lesson::{Lesson, Verdict, plain};
+use crate::learn::lesson::{Lesson, Verdict, judge};
 use crate::learn::program::Program;
 use crate::learn::steps::Record;
 use crate::learn::{narration, runner};
@@ -89,6 +89,7 @@ pub(in crate::cli) struct Args {
     json: bool,
     /// Whether to run the guest in the testbed: auto does where this host has no KVM at all
     #[arg(long, value_enum, value_name = "WHEN", env = "DUPLEX_TESTBED", default_value = "auto")]
+    #[arg(overrides_with = "testbed")]
     testbed: TestbedMode,
 }
 
@@ -130,8 +131,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let record = runner::run(&program, lesson.setup)?;
     if let Some(answer) = &args.answer {
-        let answer = plain(answer);
-        return verdict((lesson.answer)(&answer, &record), args.json);
+        let check = |answer: &str| (lesson.answer)(answer, &record);
+        return verdict(judge(answer, check), args.json);
     }
     if args.check.is_some() {
         return verdict((lesson.check)(&record), args.json);

@@ -75,7 +75,7 @@ fn warnings(summary: &Summary, cut_off: bool) -> Vec<String> {
             "the VMM was killed: what had happened in its last moments was not written".to_owned(),
         );
     }
-    let dropped: u64 = summary.dropped.values().sum();
+    let dropped = summary.dropped();
     if dropped > 0 {
         warnings.push(format!(
             "{dropped} events found no room, because the file could not be written fast enough: counts and \
@@ -188,7 +188,7 @@ fn as_json(summary: &Summary) -> Value {
     json!({
         "about": summary.about,
         "events": summary.events,
-        "dropped": summary.dropped.values().sum::<u64>(),
+        "dropped": summary.dropped(),
         "whole": summary.whole,
         "wall_ns": summary.last,
         "phases": phases,

@@ -44,7 +44,7 @@ fn head(summary: &Summary) -> Option<String> {
         Half::Vm => "VM",
         Half::Container => "container",
     };
-    let dropped: u64 = summary.dropped.values().sum();
+    let dropped = summary.dropped();
     let dropped = if dropped == 0 { "none".to_owned() } else { grouped(dropped) };
     let unit = match about.unit {
         Unit::Nanoseconds => "",
@@ -233,7 +233,7 @@ fn kvm(summary: &Summary) -> Option<String> {
     let inside = all.saturating_sub(here);
     let mut text = format!(
         "KVM counted {} exits of the processor: {} came to user space, and with {}\n({}) KVM dealt \
-         itself, among them, as it counts:\n",
+         itself. By its own kinds, which overlap:\n",
         grouped(all),
         grouped(here),
         grouped(inside),
@@ -245,12 +245,12 @@ fn kvm(summary: &Summary) -> Option<String> {
         ("irq_window_exits", "waiting until an interrupt can be delivered"),
         ("nmi_window_exits", "waiting until an NMI can be delivered"),
         ("io_exits", "port accesses, also those of interrupt controllers and timer"),
-        ("mmio_exits", "accesses to memory-mapped devices, also those of user space"),
+        ("mmio_exits", "accesses to memory-mapped devices that came to user space"),
         ("hypercalls", "hypercalls"),
         ("pf_taken", "page faults of guest memory"),
         ("insn_emulation", "instructions that were emulated"),
-        ("request_irq_exits", "of user space, to deliver an interrupt"),
-        ("signal_exits", "by signals: kicks of the VMM"),
+        ("request_irq_exits", "to user space, to deliver an interrupt"),
+        ("signal_exits", "to user space, by signals: kicks of the VMM"),
     ];
     for (name, what) in kinds {
         let count = counted(name);

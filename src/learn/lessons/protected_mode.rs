@@ -23,7 +23,7 @@ Add a segment to the table whose base is 0x10000, load it into ES, and store 0x3
 };
 
 fn answer(answer: &str, _: &Record) -> Verdict {
-    let words = ["ljmpl", "ljmp", "far", "jump", "jmp", "28", "20", "cs"];
+    let words = ["ljmpl", "ljmp", "far", "jump", "jmp", "20", "cs"];
     if names(answer, &["cr0"]) || answer.contains("mov") {
         return wrong(
             "That allows protection. But see what the narration says of the mode then: how many bits has the \

@@ -24,9 +24,9 @@ bytes) to a handler that puts 2 into EAX and halts.",
 
 fn answer(answer: &str, _: &Record) -> Verdict {
     match number(answer) {
-        Some(3) => {
-            right("Invalid opcode, general protection or double fault, and what comes then: three.")
-        }
+        Some(3) => right(
+            "Invalid opcode (6), general protection (13), double fault (8): three. No gate for the last: shutdown.",
+        ),
         Some(1) => {
             wrong("Only the first, 6, is the instruction's own fault. And when that has no gate?")
         }

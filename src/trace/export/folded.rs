@@ -6,6 +6,7 @@ use std::io::{Read, Seek, Write};
 
 use super::Error;
 use crate::trace::event::{Access, Event};
+use crate::trace::exits::Reason;
 use crate::trace::file::read::{Block, Reader};
 use crate::trace::summary::{Names, reason};
 use crate::trace::symbols::Symbols;
@@ -34,7 +35,8 @@ pub(super) fn write<R: Read + Seek>(
                         Event::Exit(exit) => {
                             let function =
                                 exit.rip.map_or("unknown".to_owned(), |rip| names.function(rip));
-                            let guest = format!("{};guest;{}", events.source, frame(&function));
+                            let source = frame(&events.source.to_string());
+                            let guest = format!("{source};guest;{}", frame(&function));
                             let handled = match names.register(&exit) {
                                 Some(register) => {
                                     let way = match register.access {
@@ -46,7 +48,10 @@ pub(super) fn write<R: Read + Seek>(
                                 None => reason(&exit),
                             };
                             add(format!("{guest};VMM: {}", frame(&handled)), exit.vmm);
-                            add(guest, exit.guest);
+                            // Only where the VMM has interrupted it is that where the guest was all the time.
+                            let was_there = exit.reason == Reason::Interrupted;
+                            let ran = if was_there { guest } else { format!("{source};guest") };
+                            add(ran, exit.guest);
                         }
                         Event::Call(call) => {
                             let name = crate::trace::calls::name(call.number);
@@ -65,7 +70,8 @@ pub(super) fn write<R: Read + Seek>(
     Ok(())
 }
 
-/// A name without what separates frames and lines.
+/// A name without what separates frames and lines, or steers a terminal.
 fn frame(name: &str) -> String {
-    name.replace([';', '\n', '\r'], "_")
+    let plain = |c: char| if c == ';' || c.is_control() { '_' } else { c };
+    name.chars().map(plain).collect()
 }

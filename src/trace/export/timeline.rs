@@ -19,7 +19,7 @@ const PHASES: Track = 1;
 /// Where the steps of a container's PID 1 are.
 const STEPS: Track = 2;
 /// Where its system calls are.
-const CALLS: Track = 3;
+const CALLS: Track = 0x4000_0000;
 /// The first vCPU's; then the others'.
 const VCPUS: Track = 0x1000;
 /// Those of lanes: queues and lines.
@@ -184,7 +184,7 @@ impl<C: Canvas> Drawing<'_, C> {
     }
 
     fn call(&mut self, call: &Call) -> io::Result<()> {
-        let track = CALLS + (u64::from(call.process) << 32);
+        let track = CALLS + u64::from(call.process);
         self.name(track, &format!("process {}", call.process))?;
         let name = crate::trace::calls::name(call.number);
         let [a, b, c] = call.arguments.map(Detail::Hex);

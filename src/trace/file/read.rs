@@ -245,7 +245,7 @@ impl<R: Read + Seek> Reader<R> {
             }
             LANE => {
                 let lane: Lane = json(bytes, at)?;
-                if self.lanes.len() == MOST_LANES {
+                if self.lanes.len() == MOST_LANES || self.lanes.contains_key(&lane.number) {
                     return Err(damaged("more sources of events than there can be"));
                 }
                 self.lanes.insert(lane.number, lane.source.clone());

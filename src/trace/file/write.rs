@@ -1,7 +1,7 @@
 //! Writing a trace.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -156,7 +156,8 @@ impl TraceFile {
         self.block(&mut bytes, kind)
     }
 
-    /// Writes a block whose first bytes are room for its header.
+    /// Writes a block whose first bytes are room for its header; all of it or, where the disk is full, nothing: what
+    /// comes behind a part could not be read.
     fn block(&self, bytes: &mut [u8], kind: u32) -> io::Result<()> {
         let length = u32::try_from(bytes.len().saturating_sub(BLOCK))
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -165,7 +166,13 @@ impl TraceFile {
             let [e, f, g, h] = length.to_le_bytes();
             *header = [a, b, c, d, e, f, g, h];
         }
-        (&*self.0).write_all(bytes)
+        let mut file = &*self.0;
+        let start = file.stream_position();
+        let written = file.write_all(bytes);
+        if let (Err(_), Ok(start)) = (&written, start) {
+            let _ = file.set_len(start).and_then(|()| file.seek(SeekFrom::Start(start)));
+        }
+        written
     }
 }
 

@@ -170,6 +170,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// How many events found no room, in all lanes.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.values().copied().fold(0, u64::saturating_add)
+    }
+
     /// Reads all of a trace, twice: what is said at its end is needed for its beginning.
     ///
     /// # Errors

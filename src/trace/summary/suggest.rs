@@ -55,9 +55,8 @@ const KINDS: [Kind; 6] = [
         is: |register| register.device == "keyboard controller",
     },
     Kind {
-        what: "for the real-time clock's",
-        remedy: "a guest reads it once to know the time; more often only where something in it asks: \
-                 'no_timer_check' and a kernel without RTC_SYSTOHC save it",
+        what: "for the real-time clock",
+        remedy: "a guest reads it once to know the time; a kernel without RTC_DRV_CMOS does not look for it again",
         is: |register| register.device == "real-time clock",
     },
     Kind {

@@ -303,6 +303,8 @@ impl Inferior for KvmInferior<'_> {
     }
 
     fn release(&mut self) {
+        // GDB may have gone while the guest ran: a vCPU must not meet points that are half gone.
+        self.pause();
         let patched: Vec<u64> = self.hooks().points().patches.keys().copied().collect();
         for address in patched {
             self.unpatch(address);

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -87,10 +87,7 @@ impl Listener {
                 Socket::Tcp(listener)
             }
             Address::Path(path) => {
-                // One that a killed duplex has left is removed; a living one is not.
-                let is_socket =
-                    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-                if is_socket && UnixStream::connect(path).is_err() {
+                if is_left(path) {
                     fs::remove_file(path)?;
                 }
                 let listener = UnixListener::bind(path)?;
@@ -127,6 +124,14 @@ impl Listener {
         };
         Some(stream)
     }
+}
+
+/// Whether a path is a socket that a killed duplex has left: nobody listens there. A living one takes datagrams for
+/// the wrong type (EPROTOTYPE); a connection would be a debugger to it, and its guest would go on when that left.
+fn is_left(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && UnixDatagram::unbound().is_ok_and(|probe| probe.connect(path).is_err_and(refused))
 }
 
 impl AsFd for Listener {

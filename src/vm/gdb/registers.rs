@@ -125,9 +125,13 @@ impl Registers {
         let word =
             |bytes: &[u8]| bytes.iter().rev().fold(0_u64, |word, b| word << 8 | u64::from(*b));
         let mut rest = bytes;
+        // What GDB sees of RIP counts from CS's base.
+        new.general.rip = new.general.rip.wrapping_add(self.system.cs.base);
         let mut take = |register: &mut u64, size: usize| {
             let (value, after) = rest.split_at_checked(size)?;
-            (*register, rest) = (word(value), after);
+            // Of what is not shown nothing changes.
+            let shown = u64::MAX >> (64 - 8 * size);
+            (*register, rest) = (*register & !shown | word(value), after);
             Some(())
         };
         if self.narrow {

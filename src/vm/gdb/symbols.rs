@@ -152,7 +152,14 @@ fn file(table: &[u8], names: &[u8], first: u64, last: u64) -> Vec<u8> {
     };
     let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(0);
     let strings = EHDR + table.len();
-    header(1, SHT_NOBITS, SHF_ALLOC_EXECUTE, first, EHDR, last.saturating_sub(first) + 4096);
+    header(
+        1,
+        SHT_NOBITS,
+        SHF_ALLOC_EXECUTE,
+        first,
+        EHDR,
+        last.saturating_sub(first).saturating_add(4096),
+    );
     header(7, SHT_SYMTAB, 0, 0, EHDR, size(table));
     header(15, SHT_STRTAB, 0, 0, strings, size(names));
     header(23, SHT_STRTAB, 0, 0, strings + names.len(), size(SECTION_NAMES));

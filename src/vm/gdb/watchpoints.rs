@@ -13,10 +13,16 @@ const SLOTS: u32 = 64;
 impl KvmInferior<'_> {
     /// Watches stores to memory within a page; `false` where it is not there, or KVM refuses.
     pub(super) fn watch(&mut self, address: u64, size: u64) -> bool {
-        let within = address % PAGE + size <= PAGE;
-        let Some(gpa) = self.find(address).filter(|_| within && size > 0) else { return false };
+        let within = (1..=PAGE - address % PAGE).contains(&size);
+        let Some(gpa) = self.find(address).filter(|_| within) else { return false };
         self.hooks().points().watched.push(Watched { address, gpa, size });
-        self.protect()
+        if self.protect() {
+            return true;
+        }
+        self.hooks().points().watched.pop();
+        // As it was.
+        self.protect();
+        false
     }
 
     /// No longer; `false` where it was not watched.
