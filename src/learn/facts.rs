@@ -7,9 +7,6 @@ use super::walk::Walk;
 use crate::trace::devices::DeviceMap;
 use crate::trace::event::Access;
 
-const CR0_PROTECTED: u64 = 1 << 0;
-const CR0_PAGING: u64 = 1 << 31;
-const EFER_LONG_ACTIVE: u64 = 1 << 10;
 const VM86: u64 = 1 << 17;
 /// More words of memory than these are only counted.
 const SHOWN_WORDS: usize = 6;
@@ -133,10 +130,7 @@ fn general(step: &Step) -> Option<String> {
 /// A register under the name of the part that has changed.
 fn register(name: &str, before: u64, after: u64, size: usize) -> String {
     let changed = before ^ after;
-    let wide = |value: u64| match name.parse::<u8>() {
-        Ok(_) => format!("r{name} = {value:#x}"),
-        Err(_) => format!("r{name} = {value:#x}"),
-    };
+    let wide = |value: u64| format!("r{name} = {value:#x}");
     if size == 8 || changed >> 32 != 0 {
         wide(after)
     } else if size == 4 || changed >> 16 != 0 {
@@ -239,7 +233,7 @@ fn mode(step: &Step) -> Vec<String> {
     }
     let level = |registers: &Registers| registers.system.ss.dpl;
     let (old, new) = (level(&step.before), level(&step.after));
-    if old != new && step.after.system.cr0 & CR0_PROTECTED != 0 {
+    if old != new && step.after.are_protected() {
         facts.push(format!("privilege level {old} → {new}"));
     }
     facts
@@ -247,9 +241,8 @@ fn mode(step: &Step) -> Vec<String> {
 
 /// The mode's name.
 pub(super) fn mode_of(registers: &Registers) -> &'static str {
-    let system = &registers.system;
-    let (long, pages) = (system.efer & EFER_LONG_ACTIVE != 0, system.cr0 & CR0_PAGING != 0);
-    match (width(registers), system.cr0 & CR0_PROTECTED != 0) {
+    let (long, pages) = (registers.are_long(), registers.have_paging());
+    match (width(registers), registers.are_protected()) {
         (_, false) => "real mode",
         (8, _) => "long mode, 64-bit code",
         (4, _) if long => "long mode, 32-bit code",

@@ -7,13 +7,10 @@ use super::walk::{Walk, walk};
 const PAGING_MARKS: u64 = 1 << 5 | 1 << 6;
 /// Present, in an entry of a page table.
 const PRESENT: u64 = 1 << 0;
-const CR0_PAGING: u64 = 1 << 31;
 /// Accessed, in a segment's descriptor.
 const SEGMENT_MARK: u64 = 1 << 40;
 /// The timer's current count changes all the time.
 const APIC_CURRENT_COUNT: usize = 0x390;
-const EFER_LONG_ACTIVE: u64 = 1 << 10;
-const CR0_PROTECTED: u64 = 1 << 0;
 const PAGE: usize = 4096;
 
 /// The words of memory that are no longer what they were, without the marks that a processor leaves in
@@ -46,7 +43,7 @@ pub(super) fn stored(before: &[u8], after: &[u8], registers: &Registers) -> Vec<
 fn is_mark(at: u64, old: u64, new: u64, registers: &Registers) -> bool {
     let (marks, system) = (old ^ new, &registers.system);
     let only_set = marks & new == marks;
-    let in_table = system.cr0 & CR0_PAGING != 0 && old & PRESENT != 0;
+    let in_table = registers.have_paging() && old & PRESENT != 0;
     let gdt = system.gdt.base..=system.gdt.base.saturating_add(system.gdt.limit.into());
     only_set
         && (in_table && marks & !PAGING_MARKS == 0 || gdt.contains(&at) && marks == SEGMENT_MARK)
@@ -58,7 +55,7 @@ pub(super) fn walked(memory: &[u8], before: &Registers, after: &Registers) -> Op
     let (old, new) = (&before.system, &after.system);
     if old.cr2 != new.cr2 {
         Some(walk(memory, before, new.cr2))
-    } else if old.cr0 & CR0_PAGING == 0 && new.cr0 & CR0_PAGING != 0 {
+    } else if !before.have_paging() && after.have_paging() {
         Some(walk(memory, after, new.cs.base.wrapping_add(after.general.rip)))
     } else {
         None
@@ -69,7 +66,7 @@ pub(super) fn walked(memory: &[u8], before: &Registers, after: &Registers) -> Op
 pub(super) fn width(registers: &Registers) -> usize {
     let system = &registers.system;
     match () {
-        () if system.cs.l == 1 && system.efer & EFER_LONG_ACTIVE != 0 => 8,
+        () if system.cs.l == 1 && registers.are_long() => 8,
         () if system.cs.db == 1 => 4,
         () => 2,
     }
@@ -109,8 +106,8 @@ pub struct Delivered {
 /// stack holds the place to go back to.
 pub(super) fn delivered(memory: &[u8], before: &Registers, after: &Registers) -> Option<Delivered> {
     let system = &after.system;
-    let real = system.cr0 & CR0_PROTECTED == 0;
-    let long = system.efer & EFER_LONG_ACTIVE != 0;
+    let real = !after.are_protected();
+    let long = after.are_long();
     let size = if real {
         2
     } else if long {
@@ -140,8 +137,8 @@ pub(super) fn handlers<'a>(
     registers: &'a Registers,
 ) -> impl Iterator<Item = (u8, u64)> + 'a {
     let system = &registers.system;
-    let real = system.cr0 & CR0_PROTECTED == 0;
-    let long = system.efer & EFER_LONG_ACTIVE != 0;
+    let real = !registers.are_protected();
+    let long = registers.are_long();
     let gate = if real {
         4
     } else if long {

@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::facts;
-use super::happened::width;
 use super::program::Program;
 use super::runner::MOST_STEPS;
 use super::steps::{Ending, Left, Record, Step};
@@ -263,15 +262,4 @@ pub fn summary(record: &Record) -> String {
     }
     text.push_str(".\n");
     text
-}
-
-/// The mode in which a run begins, for its first line.
-pub fn beginning(record: &Record) -> Option<String> {
-    let first = record.steps.first()?;
-    let mode = facts::mode_of(&first.before);
-    Some(format!(
-        "It begins in {mode}, at {:#x} (words of {} bytes).",
-        first.before.general.rip,
-        width(&first.before)
-    ))
 }

@@ -16,6 +16,23 @@ pub struct Registers {
     pub system: kvm_sregs,
 }
 
+impl Registers {
+    /// Not in real mode: CR0.PE.
+    pub(super) fn are_protected(&self) -> bool {
+        self.system.cr0 & 1 << 0 != 0
+    }
+
+    /// Addresses are translated: CR0.PG.
+    pub(super) fn have_paging(&self) -> bool {
+        self.system.cr0 & 1 << 31 != 0
+    }
+
+    /// In long mode, whatever the code's width: EFER.LMA.
+    pub(super) fn are_long(&self) -> bool {
+        self.system.efer & 1 << 10 != 0
+    }
+}
+
 /// Why the guest left to duplex in the middle of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]

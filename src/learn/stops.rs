@@ -6,17 +6,12 @@
 
 use kvm_bindings::{
     KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, kvm_guest_debug,
-    kvm_guest_debug_arch,
 };
 
 use super::happened::{handlers, read, width};
 use super::steps::Registers;
 use super::walk::walk;
-
-/// How many breakpoints a processor has.
-const BREAKPOINTS: usize = 4;
-/// Debug register 7: bit 10 is always one, bits 1, 3, 5 and 7 enable the breakpoints.
-const DR7_ALWAYS: u64 = 1 << 10;
+use crate::vm::debug_registers::breakpoints;
 
 /// What is at the instruction pointer, as far as it matters for stepping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,24 +64,15 @@ pub(super) fn debug(
     wait: bool,
 ) -> kvm_guest_debug {
     let here = registers.system.cs.base.wrapping_add(registers.general.rip);
-    let mut places: Vec<u64> = match next {
-        Next::Return(target) => vec![target],
-        _ => Vec::new(),
-    };
-    places.extend(handlers(memory, registers).map(|(_, address)| address));
-    places.retain(|place| *place != here);
+    let mut places: Vec<u64> = handlers(memory, registers).map(|(_, address)| address).collect();
+    places.sort_unstable();
     places.dedup();
-    let mut arch = kvm_guest_debug_arch::default();
-    let mut enabled = DR7_ALWAYS;
-    for (number, place) in places.iter().take(BREAKPOINTS).enumerate() {
-        if let Some(register) = arch.debugreg.get_mut(number) {
-            *register = *place;
-        }
-        enabled |= 1 << (2 * number + 1);
+    if let Next::Return(target) = next {
+        // There are only so many breakpoints: this one is needed next.
+        places.insert(0, target);
     }
-    if let Some(register) = arch.debugreg.get_mut(7) {
-        *register = enabled;
-    }
+    places.retain(|place| *place != here);
+    let arch = breakpoints(&places);
     let step = if wait { 0 } else { KVM_GUESTDBG_SINGLESTEP };
     let control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP | step;
     kvm_guest_debug { control, arch, ..Default::default() }

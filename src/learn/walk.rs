@@ -2,10 +2,8 @@
 
 use super::steps::Registers;
 
-const CR0_PAGING: u64 = 1 << 31;
 const CR4_PAE: u64 = 1 << 5;
 const CR4_LARGE_PAGES: u64 = 1 << 4;
-const EFER_LONG_ACTIVE: u64 = 1 << 10;
 const PRESENT: u64 = 1 << 0;
 const USER: u64 = 1 << 2;
 const LARGE: u64 = 1 << 7;
@@ -36,10 +34,10 @@ pub struct Walk {
 /// Walks; without paging an address is its own translation.
 pub(super) fn walk(memory: &[u8], registers: &Registers, address: u64) -> Walk {
     let system = &registers.system;
-    if system.cr0 & CR0_PAGING == 0 {
+    if !registers.have_paging() {
         return Walk { visited: Vec::new(), gpa: Some(address & 0xFFFF_FFFF), user: true };
     }
-    let long = system.efer & EFER_LONG_ACTIVE != 0;
+    let long = registers.are_long();
     let pae = system.cr4 & CR4_PAE != 0;
     // Name, lowest bit and number of bits of the index, bytes of an entry.
     let levels: &[(&str, u32, u32)] = match (long, pae) {

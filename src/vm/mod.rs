@@ -6,6 +6,7 @@ pub mod bus;
 pub mod console;
 pub mod control;
 pub mod cpuid;
+pub mod debug_registers;
 pub mod devices;
 pub mod end;
 pub mod exit;

@@ -220,7 +220,7 @@ impl<C: Canvas> Drawing<'_, C> {
             ("written bytes", Detail::Number(request.written)),
         ];
         if request.told.is_none() {
-            details.push(("interrupt", Detail::Text("none was wanted".into())));
+            details.push(("interrupt", Detail::Text("none in this trace".into())));
         }
         let took = end.saturating_sub(start);
         self.canvas.slice(&Slice { track, name: "request", start, took, details: &details })?;

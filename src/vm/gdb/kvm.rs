@@ -19,11 +19,10 @@ use super::registers::Registers;
 use super::symbols::Segment;
 use super::xml::View;
 use crate::vm::control::Threads;
+use crate::vm::debug_registers::breakpoints;
 use crate::vm::kvm;
 use crate::vm::layout::PAGE;
 
-/// Debug register 7: bit 10 is always one, bits 1, 3, 5 and 7 enable the breakpoints.
-const DR7_ALWAYS: u64 = 1 << 10;
 /// CPUID's leaf with the hypervisor's name.
 const LEAF_HYPERVISOR: u32 = 0x4000_0000;
 
@@ -175,15 +174,7 @@ impl KvmInferior<'_> {
     fn arm(&self, cpu: usize, step: bool) {
         let Some(fd) = self.debugger.cpus.get(cpu) else { return };
         let places = self.hooks().points().registers.clone();
-        let mut debug = kvm_guest_debug::default();
-        let mut enabled = DR7_ALWAYS;
-        for (number, place) in places.iter().enumerate() {
-            if let Some(register) = debug.arch.debugreg.get_mut(number) {
-                *register = *place;
-            }
-            enabled |= 1 << (2 * number + 1);
-        }
-        debug.arch.debugreg[7] = enabled;
+        let mut debug = kvm_guest_debug { arch: breakpoints(&places), ..Default::default() };
         if !places.is_empty() {
             debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
         }
