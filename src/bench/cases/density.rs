@@ -115,7 +115,7 @@ fn sizes(most: u32) -> impl Iterator<Item = u32> {
 /// One burst, seen from outside.
 pub(in crate::bench) struct Burst {
     pub(in crate::bench) size: u32,
-    /// From its beginning until all had said something.
+    /// From the first one's start until all had said something.
     all: Duration,
     /// From each one's own start to its first byte, sorted, in milliseconds.
     pub(in crate::bench) latencies: Vec<f64>,
@@ -156,6 +156,13 @@ pub(in crate::bench) fn burst(
     seen
 }
 
+/// One of a burst that has said something.
+struct Started {
+    held: Held,
+    begun: Instant,
+    latency: Duration,
+}
+
 /// Starts them all, and ends them when all have said something.
 fn watch(
     asker: &Asker<'_>,
@@ -165,38 +172,41 @@ fn watch(
 ) -> Result<Burst, String> {
     let census = Census::take()?;
     let together = Barrier::new(commands.len() + 1);
-    let (started, all) = thread::scope(|scope| {
+    let started = thread::scope(|scope| {
         let together = &together;
         let threads: Vec<_> = commands
             .into_iter()
             .map(|mut command| {
                 scope.spawn(move || {
                     together.wait();
+                    let begun = Instant::now();
                     let mut held = Held::of(asker, &mut command)?;
                     let latency = held.first_byte(asker)?;
-                    Ok((held, latency))
+                    Ok(Started { held, begun, latency })
                 })
             })
             .collect();
         together.wait();
-        let start = Instant::now();
-        let started: Vec<Result<(Held, Duration), String>> = threads
+        let joined = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or(Err("a thread of the observer's ended".into())))
-            .collect();
-        (started, start.elapsed())
+            .map(|thread| thread.join().unwrap_or(Err("a thread of the observer's ended".into())));
+        joined.collect::<Vec<Result<Started, String>>>()
     });
     // Those that did start are ended by being dropped, if one did not.
     let mut started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
+    // By their own clocks: this thread may have been woken up after the first had begun.
+    let first = started.iter().map(|one| one.begun).min();
+    let last = started.iter().map(|one| one.begun + one.latency).max();
+    let all = last.zip(first).map(|(last, first)| last - first).unwrap_or_default();
     let family = census.newcomers();
     // What is not seen cannot be kept within what this machine has room for.
     is_seen(contender, &family)?;
     let memory = proportional(&family)? as f64 / f64::from(size);
     let mut latencies: Vec<f64> =
-        started.iter().map(|(_, latency)| latency.as_secs_f64() * 1000.0).collect();
+        started.iter().map(|one| one.latency.as_secs_f64() * 1000.0).collect();
     latencies.sort_unstable_by(f64::total_cmp);
-    started.iter_mut().for_each(|(held, _)| held.tell_to_end());
-    started.into_iter().try_for_each(|(held, _)| held.end(asker))?;
+    started.iter_mut().for_each(|one| one.held.tell_to_end());
+    started.into_iter().try_for_each(|one| one.held.end(asker))?;
     Ok(Burst { size, all, latencies, memory })
 }
 

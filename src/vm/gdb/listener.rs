@@ -213,6 +213,7 @@ mod tests {
         let listener = Listener::bind(&address).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(Listener::bind(&address).is_err(), "it is in use");
+        assert!(listener.accept().is_none(), "who asks is no debugger");
         drop(listener);
         assert!(!path.exists());
         // What a killed one has left is no obstacle, but a file is none of ours.
