@@ -239,14 +239,15 @@ impl<'a> Pair<'a> {
         let counted = table.place == Place::Counting;
         let exact = counted || series.unit == Unit::Count;
         let pair = |by, samples, medians| Self { table, series, by, samples, medians, exact };
-        if let ((Some(before), Some(after)), false) = ((&series.ratio, &new.1.ratio), counted) {
+        // A count is what it is, whatever the baseline's.
+        if let ((Some(before), Some(after)), false) = ((&series.ratio, &new.1.ratio), exact) {
             let samples = [ratios(table, series), ratios(new.0, new.1)];
             if samples.iter().all(|samples| !samples.is_empty()) {
                 return Some(pair(By::Ratio, samples, [before.median, after.median]));
             }
         }
         let is_baseline = table.baseline.as_ref() == Some(&series.contender);
-        if !(same_machine || counted) || (is_baseline && !exact) {
+        if !(same_machine || counted) || (is_baseline && !counted) {
             return None;
         }
         let medians = [series.summary.as_ref()?.median, new.1.summary.as_ref()?.median];

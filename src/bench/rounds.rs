@@ -12,8 +12,9 @@ use super::stop::Stop;
 /// A contender that has failed so often, and never succeeded, is not tried again.
 const PATIENCE: u32 = 3;
 
-/// There are at least as many rounds, however long they take.
-const LEAST: u32 = 3;
+/// There are at least as many rounds, however long they take: the fewest whose extremes hold the true median in 19 of
+/// 20 runs.
+const LEAST: u32 = 6;
 
 /// A turn that takes more than this part of the budget takes too long.
 const A_SHARE: u32 = 4;
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_rounds_as_fit_but_three() {
+    fn as_many_rounds_as_fit_but_six() {
         let seconds = Duration::from_secs;
         assert_eq!(fitting(seconds(60), seconds(5)), 12);
         assert_eq!(fitting(seconds(60), seconds(50)), LEAST);
@@ -337,9 +338,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
             Ok(milliseconds(1.0))
         });
-        assert_eq!(numbers, [1, 2, 3, 4]);
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
         assert_eq!((found.fitted, found.complete), (Some(LEAST), true));
-        assert_eq!(found.series[0].samples.len(), 3);
+        assert_eq!(found.series[0].samples.len(), 6);
     }
 
     #[test]

@@ -162,8 +162,8 @@ fn few_rounds_tell_nothing_but_where_the_count_is_exact() {
         .find(|one| one.contender == "duplex-container")
         .unwrap();
     reached.samples = vec![Some(46.0)];
-    let ratio = &mut reached.ratio.as_mut().unwrap().median;
-    (ratio.value, ratio.low, ratio.high) = (1.0, 1.0, 1.0);
+    let median = &mut reached.summary.as_mut().unwrap().median;
+    (median.value, median.low, median.high) = (46.0, 46.0, 46.0);
     let found = compare(&few(1.0), &more, 0.02).unwrap();
     assert_eq!(judged(&found, Verdict::Worse), [("duplex-container", "reachable_calls")]);
 }

@@ -76,7 +76,8 @@ enum Command {
     /// A production failure, lived again, with what mends it. Those that could starve this host are lived in the
     /// testbed, unless --testbed never is given
     Lab(LabArgs),
-    /// All of it but the labs, in 40 minutes: where --runs does not fit, tables have fewer rounds, and say how many
+    /// All of it but the labs, in 40 minutes (longer with --peers): where --runs does not fit, tables have
+    /// fewer rounds, and say how many
     All(DensityArgs),
 }
 
