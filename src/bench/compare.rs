@@ -247,7 +247,7 @@ impl<'a> Pair<'a> {
             }
         }
         let is_baseline = table.baseline.as_ref() == Some(&series.contender);
-        if !(same_machine || counted) || (is_baseline && !counted) {
+        if !counted && (is_baseline || !same_machine) {
             return None;
         }
         let medians = [series.summary.as_ref()?.median, new.1.summary.as_ref()?.median];
