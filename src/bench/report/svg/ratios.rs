@@ -73,7 +73,7 @@ fn draw(svg: &mut Svg, frame: &Frame, axis: &Axis, baseline: &str, groups: &[Gro
     svg.line("one", (one, 0.0), (one, bottom));
     let mut y = 0.0;
     for group in groups {
-        svg.text("m h", Anchor::Start, (0.0, y + 15.0), &short(&group.metric, 44));
+        svg.text("m h", Anchor::Start, (0.0, y + 15.0), &short(&group.metric, 40));
         y += LINE + 8.0;
         for row_of in &group.rows {
             row_of.draw(svg, frame, axis, y);
