@@ -84,14 +84,18 @@ pub(crate) fn measure(directory: &Path, mib: u64, operations: u64) -> Result<(),
     json::say(&line.finish())
 }
 
-/// An empty file, past the page cache where that is possible; whether it is. One of that name may be there: a probe
-/// that was killed has left it, and in a new PID namespace numbers begin anew.
+/// A new file, past the page cache where that is possible; whether it is.
 fn create(path: &Path) -> io::Result<(File, bool)> {
+    // One of that name may be there: a probe that was killed has left it, and in a new PID namespace numbers begin
+    // anew. It is never opened: where others may write to the directory too, it might lead elsewhere.
+    let _ = fs::remove_file(path);
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true).mode(0o600);
+    options.read(true).write(true).create_new(true).mode(0o600);
     match options.clone().custom_flags(libc::O_DIRECT).open(path) {
         Ok(file) => Ok((file, true)),
+        // The name may be made by then all the same.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            let _ = fs::remove_file(path);
             Ok((options.open(path)?, false))
         }
         Err(error) => Err(error),
