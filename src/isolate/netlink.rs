@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -33,13 +33,12 @@ impl Netlink {
     }
 
     /// Gives every message that answers to `each`, up to the last one.
-    fn answers<M: NetlinkDeserializable>(&self, mut each: impl FnMut(M)) -> io::Result<()> {
+    fn answers(&self, mut each: impl FnMut(Answer)) -> io::Result<()> {
         loop {
             let (bytes, _) = self.0.recv_from_full()?;
             let mut rest = bytes.as_slice();
             while !rest.is_empty() {
-                let message = NetlinkMessage::<M>::deserialize(rest)
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                let message = NetlinkMessage::<Answer>::deserialize(rest).map_err(invalid)?;
                 // Each begins at a multiple of four.
                 let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
                 let next = length.checked_next_multiple_of(4).filter(|next| *next > 0);
@@ -58,29 +57,43 @@ impl Netlink {
     /// Has something done.
     pub(crate) fn request(&self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.send(message, NLM_F_ACK | flags)?;
-        self.answers(|_: Unread| ())
+        self.answers(drop)
     }
 
-    /// Everything of a kind, all links or all addresses, as far as `M` reads it.
-    pub(crate) fn dump<M: NetlinkDeserializable>(
+    /// Everything of a kind, all links or all addresses: the messages of type `kind` among the answers, each as
+    /// `read` reads it.
+    pub(crate) fn dump<T>(
         &self,
         message: RouteNetlinkMessage,
-    ) -> io::Result<Vec<M>> {
+        kind: u16,
+        read: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> io::Result<Vec<T>> {
         self.send(message, NLM_F_DUMP)?;
         let mut all = Vec::new();
-        self.answers(|message| all.push(message))?;
-        Ok(all)
+        self.answers(|answer| {
+            if answer.kind == kind {
+                all.push(read(&answer.payload));
+            }
+        })?;
+        all.into_iter().collect::<Result<_, _>>().map_err(invalid)
     }
 }
 
-/// An answer of which only matters that it came. Whoever only has things done, as a guest's init does,
-/// is 0.8 MB smaller for not knowing how to read any.
-struct Unread;
+/// An answer, not read yet. Whoever only has things done, as a guest's init does, is 0.8 MB smaller for not knowing
+/// how to read any.
+struct Answer {
+    kind: u16,
+    payload: Vec<u8>,
+}
 
-impl NetlinkDeserializable for Unread {
+impl NetlinkDeserializable for Answer {
     type Error = Infallible;
 
-    fn deserialize(_header: &NetlinkHeader, _payload: &[u8]) -> Result<Unread, Infallible> {
-        Ok(Unread)
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Answer, Infallible> {
+        Ok(Answer { kind: header.message_type, payload: payload.to_owned() })
     }
+}
+
+fn invalid(error: DecodeError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -4,8 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_core::{
-    DecodeError, Emitable, NLM_F_CREATE, NLM_F_EXCL, NetlinkDeserializable, NetlinkHeader,
-    NlasIterator, Parseable, parse_u32,
+    DecodeError, Emitable, NLM_F_CREATE, NLM_F_EXCL, NlasIterator, Parseable, parse_u32,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
@@ -93,29 +92,18 @@ fn is_bridge(link_info: &[u8]) -> Result<bool, DecodeError> {
 
 /// All interfaces.
 pub(super) fn all(netlink: &Netlink) -> io::Result<Vec<Interface>> {
-    let links = netlink.dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    Ok(links.into_iter().filter_map(|Link(interface)| interface).collect())
-}
-
-/// An answer that may be a link.
-struct Link(Option<Interface>);
-
-impl NetlinkDeserializable for Link {
-    type Error = DecodeError;
-
-    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Link, DecodeError> {
-        let is_link = header.message_type == libc::RTM_NEWLINK;
-        Ok(Link(is_link.then(|| Interface::read(payload)).transpose()?))
-    }
+    let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    netlink.dump(request, libc::RTM_NEWLINK, Interface::read)
 }
 
 /// The IPv4 addresses of all interfaces: an interface's index, and its network.
 pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
     let mut request = AddressMessage::default();
     request.header.family = AddressFamily::Inet;
-    let messages = netlink.dump(RouteNetlinkMessage::GetAddress(request))?;
+    let request = RouteNetlinkMessage::GetAddress(request);
+    let messages = netlink.dump(request, libc::RTM_NEWADDR, AddressMessage::parse)?;
     let mut addresses = Vec::new();
-    for message in messages.into_iter().filter_map(|Address(message)| message) {
+    for message in messages {
         for attribute in &message.attributes {
             if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
                 let subnet = Subnet::of_gateway(*address, message.header.prefix_len);
@@ -124,18 +112,6 @@ pub(super) fn addresses(netlink: &Netlink) -> io::Result<Vec<(u32, Subnet)>> {
         }
     }
     Ok(addresses)
-}
-
-/// An answer that may be an address.
-struct Address(Option<AddressMessage>);
-
-impl NetlinkDeserializable for Address {
-    type Error = DecodeError;
-
-    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Address, DecodeError> {
-        let is_address = header.message_type == libc::RTM_NEWADDR;
-        Ok(Address(is_address.then(|| AddressMessage::parse(payload)).transpose()?))
-    }
 }
 
 /// Makes a bridge with the mark. Its address is its own: else it would be that of one of its ports, and

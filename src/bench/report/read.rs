@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use crate::bench::results::{Interval, Results, SCHEMA, Series};
 
-/// The longest document that is read: tens of times what a run of all cases makes.
-const LARGEST: u64 = 16 << 20;
+/// The longest document that is read: a hundred times what a run of all cases makes, and more than one of the most
+/// rounds that can be asked for.
+const LARGEST: u64 = 64 << 20;
 
 /// The most samples of a figure: as many rounds as can be asked for.
 const MOST_SAMPLES: usize = 10_000;
