@@ -12,6 +12,7 @@ use crate::bench::results::{Contender as Described, Wall};
 use crate::bench::workshop::Workshop;
 use crate::guest_images::Cache;
 use crate::image;
+use crate::state::INSTANCE;
 
 /// `duplex run --container`.
 pub(super) fn container(workshop: &Workshop) -> Found {
@@ -88,7 +89,7 @@ fn run(mut described: Described, half: &'static [&'static str], workshop: &Works
 /// state; there may be none before that goes.
 fn remove_what_was_cut_off(workshop: &Workshop, number: u64) {
     let state = workshop.place.join("state");
-    if state.join("duplex").join(format!("run-{}", workshop.name(number))).exists() {
+    if state.join("duplex").join(format!("{INSTANCE}{}", workshop.name(number))).exists() {
         let mut command = Command::new(&workshop.duplex);
         command.arg("ps").env("XDG_RUNTIME_DIR", state).stdin(Stdio::null());
         let _ = command.output();
