@@ -1,12 +1,13 @@
 //! Guests of a few instructions, in real, protected and long mode.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use duplex::vm::gdb::listener::{Address, Listener};
 
 use crate::common::process::{self, Process};
-use crate::common::{duplex, has_kvm, text};
+use crate::common::{duplex, has_kvm, temporary_file, text, tiny_kernel};
 use crate::{gdb, has_gdb};
 
 /// A lesson's guest that stands still, and where its debugger connects.
@@ -162,6 +163,40 @@ fn a_debugger_that_vanishes_leaves_the_guest_as_it_was() {
     process::output(&mut late);
     guest.process.stdout.wait_for("Hi");
     assert_eq!(guest.process.end().code(), Some(0));
+}
+
+#[test]
+fn a_debugger_that_is_killed_while_the_guest_runs_leaves_it_as_it_was() {
+    if !has_kvm() || !has_gdb() {
+        return;
+    }
+    let mut code = vec![
+        0x66, 0xBA, 0xF8, 0x03, // mov $0x3F8, %dx
+        0xB0, b'u', 0xEE, // mov $'u', %al; out %al, %dx
+        // Input comes once its interrupt is enabled: mov $0x3F9, %dx; mov $1, %al; out %al, %dx
+        0x66, 0xBA, 0xF9, 0x03, 0xB0, 0x01, 0xEE, //
+        0x66, 0xBA, 0xFD, 0x03, // mov $0x3FD, %dx
+        0xEC, 0xA8, 0x01, 0x74, 0xFB, // until there is input: in %dx, %al; test $1, %al; jz
+        0x66, 0xBA, 0xF8, 0x03, // where the breakpoint is: mov $0x3F8, %dx
+        0xB0, b'd', 0xEE, // mov $'d', %al; out %al, %dx
+    ];
+    code.extend(tiny_kernel::POWER_OFF);
+    let (directory, kernel) = temporary_file("kernel", &tiny_kernel::elf(&code));
+    let socket = directory.path().join("gdb.sock");
+    let mut command = duplex(&["boot", "--testbed", "never", "--kernel", text(&kernel)]);
+    command.args(["--gdb", text(&socket)]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut guest = Process::start(&mut command);
+    guest.stderr.wait_for("waiting for a debugger");
+    let connect = format!("target remote {}", socket.display());
+    let mut debugger = Process::start(
+        gdb(&[&connect, "break *0x100017", "continue"]).stdin(Stdio::null()).stdout(Stdio::null()),
+    );
+    guest.stdout.wait_for("u");
+    debugger.kill();
+    guest.take_stdin().write_all(b"x").unwrap();
+    guest.stdout.wait_for("d");
+    assert_eq!(guest.end().code(), Some(0));
 }
 
 #[test]
