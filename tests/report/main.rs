@@ -6,33 +6,18 @@ mod common;
 #[path = "../samples/bench_results.rs"]
 mod sample;
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use duplex::bench;
 use duplex::bench::report;
 use duplex::bench::results::Results;
 
-use common::{duplex, empty_directory, find_program, say, text};
+use common::browser::{has_browser_and, of_project};
+use common::{duplex, empty_directory, text};
 
-/// The directory of this test, where its script and what it needs from npm lie.
-fn here() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report")
-}
-
-/// Whether there is a browser, and what drives it; says so where there is not.
+/// Whether there is a browser, and what looks at a page for those who cannot; says so where there is not.
 fn has_browser() -> bool {
-    let missing = [
-        ("chromium", find_program("chromium")),
-        ("node", find_program("node")),
-        ("tests/report/node_modules", here().join("node_modules/puppeteer-core").exists()),
-    ];
-    let missing: Vec<_> =
-        missing.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
-    if !missing.is_empty() {
-        say(&format!("SKIPPED: {} is not there (make browser)", missing.join(", ")));
-    }
-    missing.is_empty()
+    has_browser_and("tests/report/node_modules/axe-core")
 }
 
 /// Looks at a report in the browser; panics with what is wrong. Pictures of it are left beside it.
@@ -40,7 +25,7 @@ fn look_at(results: &Results, name: &str) {
     let directory = empty_directory(name);
     report::write(results, &directory).unwrap();
     let mut command = Command::new("node");
-    command.arg(here().join("browser.mjs")).arg(directory.join("report.html"));
+    command.arg(of_project("tests/report/browser.mjs")).arg(directory.join("report.html"));
     let output = command.arg(directory.join("pictures")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}:\n{said}", text(&directory));

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::common::process::output;
 use crate::common::{DUPLEX, has_testbed, image, say, testbed, text};
 use crate::golden::printed;
+use crate::viewer;
 
 /// QEMU's emulation of AMD-V can lose a guest (docs/testbed.md, "Known faults").
 const ATTEMPTS: usize = 3;
@@ -114,6 +115,19 @@ fn a_trace_has_as_many_exits_as_kvms_tracepoint() {
     }
     let phases = shown["phases"].as_array().unwrap();
     assert!(phases.iter().any(|phase| phase["phase"] == "user_space"), "{phases:?}");
+
+    // What it is exported as says the same in the viewer.
+    if viewer::has_viewer() {
+        let slowest = &shown["slowest_access"];
+        let name = format!(
+            "{}: {} ({})",
+            slowest["device"].as_str().unwrap(),
+            slowest["register"].as_str().unwrap(),
+            slowest["access"].as_str().unwrap()
+        );
+        let expected = (name, slowest["vmm_ns"].as_u64().unwrap());
+        assert_eq!(viewer::slowest(&trace, "perfetto"), expected);
+    }
 }
 
 #[test]

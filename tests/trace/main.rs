@@ -17,3 +17,4 @@ mod live;
 mod recorded;
 #[path = "../samples/mod.rs"]
 mod samples;
+mod viewer;
