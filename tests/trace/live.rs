@@ -47,6 +47,21 @@ fn what_comes_is_seen_until_the_end() {
 }
 
 #[test]
+fn a_trace_that_is_begun_anew_is_followed_however_far_it_has_come() {
+    let (_files, path, _) = trace();
+    let mut terminal = watch(&path);
+    terminal.wait_for("--kernel fixture");
+    let mut another = std::fs::read(&path).unwrap();
+    let name = another.windows(7).position(|bytes| bytes == b"fixture").unwrap();
+    another[name..name + 7].copy_from_slice(b"another");
+    std::fs::write(&path, another).unwrap();
+    terminal.wait_for("--kernel another");
+    terminal.wait_for("611 events");
+    terminal.type_in("q");
+    left(terminal, 0);
+}
+
+#[test]
 fn every_way_out_gives_the_terminal_back() {
     let (_files, path, _) = trace();
     let mut terminal = watch(&path);

@@ -1,6 +1,7 @@
 //! `duplex trace show --live`: a look at a trace while it is made, on the whole terminal.
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -19,6 +20,8 @@ use crate::trace::symbols::Symbols;
 
 /// How long a moment is: what is shown is of the last one.
 const MOMENT: Duration = Duration::from_millis(500);
+/// How many bytes tell a trace from another in the same file: enough for what it says of itself first.
+const BEGINNING: usize = 64 << 10;
 /// A window whose size nobody tells.
 const USUAL: (u16, u16) = (24, 80);
 
@@ -31,7 +34,7 @@ const TO_END_OF_LINE: &[u8] = b"\x1b[K";
 /// Follows the trace until somebody quits.
 pub(super) fn run(
     path: &Path,
-    mut reader: super::FileReader,
+    reader: super::FileReader,
     symbols: Option<Symbols>,
 ) -> Result<ExitCode, Box<dyn Error>> {
     if window_size(io::stdout()).is_err() {
@@ -43,8 +46,9 @@ pub(super) fn run(
     let mut live = Live::new(symbols);
     let mut moment = Instant::now();
     let (mut length, mut newest) = (MOMENT, Instant::now());
+    let mut followed = Followed { path, reader, beginning: Vec::new() };
     // What was made before is taken in at once, and belongs to no moment.
-    take(&mut reader, &mut live, path)?;
+    followed.take(&mut live)?;
     live.next_moment();
     loop {
         let at = live.newest.saturating_add(nanoseconds(newest.elapsed()));
@@ -60,7 +64,7 @@ pub(super) fn run(
             }
         }
         let before = live.events;
-        take(&mut reader, &mut live, path)?;
+        followed.take(&mut live)?;
         if live.events > before {
             newest = Instant::now();
         }
@@ -72,21 +76,60 @@ pub(super) fn run(
     }
 }
 
-/// Takes in what there is.
-fn take(
-    reader: &mut super::FileReader,
-    live: &mut Live,
-    path: &Path,
-) -> Result<(), Box<dyn Error>> {
-    // One that was begun anew is shorter than what was read of it.
-    if path.metadata().is_ok_and(|file| file.len() < reader.position()) {
-        *reader = Reader::open(path).map_err(|error| super::named(path, &error))?;
-        live.begin_anew();
+/// A trace that is being made.
+struct Followed<'a> {
+    path: &'a Path,
+    reader: super::FileReader,
+    /// What it began with when it was read: when it was made is in there.
+    beginning: Vec<u8>,
+}
+
+impl Followed<'_> {
+    /// Takes in what there is.
+    fn take(&mut self, live: &mut Live) -> Result<(), Box<dyn Error>> {
+        if self.was_begun_anew() {
+            if self.path.metadata().is_ok_and(|file| file.len() == 0) {
+                // Its first bytes are still to come.
+                return Ok(());
+            }
+            self.reader = Reader::open(self.path).map_err(|error| self.named(&error))?;
+            self.beginning.clear();
+            live.begin_anew();
+        }
+        let read = loop {
+            match self.reader.next_block() {
+                Ok(Some(block)) => live.take(&block),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = read {
+            // What is no block may be another trace by now, which is for the next time.
+            let another = self.was_begun_anew();
+            return if another { Ok(()) } else { Err(self.named(&error).into()) };
+        }
+        let begun = usize::try_from(self.reader.position()).unwrap_or(usize::MAX).min(BEGINNING);
+        if self.beginning.len() < begun {
+            self.beginning = self.read_beginning(begun)?;
+        }
+        Ok(())
     }
-    while let Some(block) = reader.next_block().map_err(|error| super::named(path, &error))? {
-        live.take(&block);
+
+    /// Whether another trace is in the file now.
+    fn was_begun_anew(&self) -> bool {
+        self.read_beginning(self.beginning.len()).is_ok_and(|now| now != self.beginning)
     }
-    Ok(())
+
+    /// The file's first bytes, so many or as many as there are.
+    fn read_beginning(&self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        File::open(self.path)?.take(length as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn named(&self, error: &dyn Error) -> String {
+        super::named(self.path, error)
+    }
 }
 
 fn nanoseconds(time: Duration) -> u64 {
