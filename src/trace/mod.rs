@@ -14,6 +14,7 @@
 //! | `cost` | how often, how long, and how that is spread |
 //! | `requests` | requests of a queue, from kick to interrupt |
 //! | `symbols` | what the functions of a guest's kernel are called |
+//! | `system_map` | the file that a kernel's build leaves beside it: addresses and names |
 //! | `kallsyms` | the table of its symbols that a kernel has for itself |
 //! | `summary` | what a trace tells as a whole |
 //! | `live` | what a trace that is being made tells of the last moment |
@@ -34,4 +35,5 @@ pub mod ring;
 pub mod steps;
 pub mod summary;
 pub mod symbols;
+pub mod system_map;
 pub mod tracer;

@@ -10,6 +10,8 @@ use object::read::elf::ElfFile64;
 use object::{Object, ObjectSymbol, SymbolKind};
 use thiserror::Error;
 
+use super::system_map;
+
 /// A kernel with everything built in has 200,000; its vmlinux with debug information 1 GiB.
 const MOST_BYTES: u64 = 2 << 30;
 /// Names that would be longer are cut off.
@@ -113,18 +115,12 @@ fn of_elf(bytes: &[u8]) -> Vec<(u64, String)> {
     if named.is_empty() { super::kallsyms::functions(bytes) } else { named }
 }
 
-/// Lines of an address, a letter and a name, as nm prints them.
 fn of_map(bytes: &[u8]) -> Vec<(u64, String)> {
-    let lines = bytes.split(|byte| *byte == b'\n');
-    let code = lines.filter_map(|line| {
-        let mut words = line.split(|byte| *byte == b' ' || *byte == b'\t');
-        let address = std::str::from_utf8(words.next()?).ok()?;
-        let address = u64::from_str_radix(address, 16).ok()?;
-        let is_code = matches!(words.next()?, b"T" | b"t" | b"W" | b"w");
-        let name = name_of(words.next()?);
-        (is_code && address > 0 && !name.is_empty()).then_some((address, name))
-    });
-    code.collect()
+    system_map::symbols(bytes)
+        .filter(|symbol| symbol.is_code() && symbol.address > 0)
+        .map(|symbol| (symbol.address, name_of(symbol.name)))
+        .filter(|(_, name)| !name.is_empty())
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod export;
 mod follow;
+mod json;
 mod screen;
 mod show;
 mod tables;

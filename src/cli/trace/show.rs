@@ -5,13 +5,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
-
-use super::tables;
+use super::{json, tables};
 use crate::cli::say;
-use crate::trace::calls::name;
-use crate::trace::cost::CostJson;
-use crate::trace::summary::{Register, Summary};
+use crate::trace::summary::Summary;
 
 /// Say where the time went: by phase, vCPU, device and function of the guest; and what would save some
 #[derive(clap::Args)]
@@ -54,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
     let mut out = io::stdout().lock();
     if args.json {
-        serde_json::to_writer(&mut out, &as_json(&summary))?;
+        serde_json::to_writer(&mut out, &json::of(&summary))?;
         writeln!(out)?;
     } else {
         out.write_all(tables::all(&summary, args.top).as_bytes())?;
@@ -83,126 +79,4 @@ fn warnings(summary: &Summary, cut_off: bool) -> Vec<String> {
         ));
     }
     warnings
-}
-
-fn as_json(summary: &Summary) -> Value {
-    let register = |register: &Register| json!({ "device": register.device, "register": register.register, "access": register.access });
-    let with = |mut head: Value, cost| {
-        let cost = serde_json::to_value(CostJson::from(cost));
-        if let (Some(head), Ok(Value::Object(cost))) = (head.as_object_mut(), cost) {
-            head.extend(cost);
-        }
-        head
-    };
-    let phases: Vec<Value> = summary
-        .phases
-        .iter()
-        .map(|phase| {
-            let reached = &phase.reached;
-            let head =
-                json!({ "phase": reached.phase, "at_ns": reached.at, "took_ns": phase.took });
-            with(head, &phase.cost)
-        })
-        .collect();
-    let vcpus: Vec<Value> = summary
-        .vcpus
-        .iter()
-        .map(|(number, vcpu)| {
-            let head = json!({
-                "vcpu": number, "first_ns": vcpu.first, "last_ns": vcpu.last, "kvm": vcpu.counted,
-            });
-            with(head, &vcpu.cost)
-        })
-        .collect();
-    let exits: Vec<Value> = summary
-        .reasons
-        .iter()
-        .map(|(reason, cost)| with(json!({ "reason": reason }), cost))
-        .collect();
-    let registers: Vec<Value> = summary
-        .registers
-        .costliest()
-        .into_iter()
-        .map(|(r, cost)| with(register(r), cost))
-        .collect();
-    let functions: Vec<Value> = summary
-        .functions
-        .costliest()
-        .into_iter()
-        .map(|(function, cost)| with(json!({ "function": function }), cost))
-        .collect();
-    let samples: Vec<Value> = summary
-        .samples
-        .costliest()
-        .into_iter()
-        .map(|(function, cost)| json!({ "function": function, "count": cost.count }))
-        .collect();
-    let sites: Vec<Value> = summary
-        .sites
-        .costliest()
-        .into_iter()
-        .map(|((r, function), cost)| {
-            let mut head = register(r);
-            if let Some(head) = head.as_object_mut() {
-                head.insert("function".into(), json!(function));
-            }
-            with(head, cost)
-        })
-        .collect();
-    let queues: Vec<Value> = summary
-        .queues
-        .iter()
-        .map(|(source, queue)| {
-            json!({
-                "queue": source.to_string(), "kicks": queue.kicks, "interrupts": queue.interrupts,
-                "requests": queue.requests, "readable_bytes": queue.readable,
-                "written_bytes": queue.written, "never_given_back": queue.in_hand(),
-                "total_ns": queue.total,
-                "p50_ns": queue.whole.permille(500), "p99_ns": queue.whole.permille(990),
-                "longest_ns": queue.whole.most(),
-            })
-        })
-        .collect();
-    let calls: Vec<Value> = summary
-        .calls
-        .iter()
-        .map(|(number, cost)| {
-            json!({
-                "call": name(*number), "count": cost.count, "took_ns": cost.vmm,
-                "p50_ns": cost.spread.permille(500), "p99_ns": cost.spread.permille(990),
-                "longest_ns": cost.spread.most(),
-            })
-        })
-        .collect();
-    let slowest = summary.slowest.as_ref().map(|slowest| {
-        let mut found = register(&slowest.register);
-        if let Some(found) = found.as_object_mut() {
-            found.extend([
-                ("at_ns".into(), json!(slowest.at)),
-                ("vmm_ns".into(), json!(slowest.exit.vmm)),
-                ("value".into(), json!(slowest.exit.value)),
-            ]);
-        }
-        found
-    });
-    json!({
-        "about": summary.about,
-        "events": summary.events,
-        "dropped": summary.dropped(),
-        "whole": summary.whole,
-        "wall_ns": summary.last,
-        "phases": phases,
-        "steps": summary.steps,
-        "vcpus": vcpus,
-        "exits": exits,
-        "registers": registers,
-        "functions": functions,
-        "samples": samples,
-        "sites": sites,
-        "queues": queues,
-        "interrupts": summary.interrupts,
-        "calls": calls,
-        "slowest_access": slowest,
-        "suggestions": summary.suggestions(),
-    })
 }

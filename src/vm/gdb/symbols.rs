@@ -8,6 +8,8 @@ use std::path::Path;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
+use crate::trace::system_map::{self, Symbol};
+
 /// The most bytes of a System.map, or of an ELF with symbols: a kernel with all debugging information is larger,
 /// and is better given to GDB itself.
 const MOST: u64 = 64 << 20;
@@ -41,7 +43,7 @@ const STB_GLOBAL: u8 = 1 << 4;
 pub fn beside(kernel: &Path) -> io::Result<Option<Vec<u8>>> {
     let map = kernel.with_file_name("System.map");
     if fs::metadata(&map).is_ok_and(|file| file.is_file() && file.len() <= MOST) {
-        return Ok(Some(from_map(&String::from_utf8_lossy(&fs::read(map)?))));
+        return Ok(Some(from_map(&fs::read(map)?)));
     }
     let file = fs::metadata(kernel)?;
     if file.len() > MOST {
@@ -80,41 +82,30 @@ pub fn segments(kernel: &Path) -> Vec<Segment> {
     segments.filter(|segment| segment.address >= UPPER_HALF).collect()
 }
 
-/// An ELF with the symbols of a System.map: lines of address, kind and name.
-pub fn from_map(map: &str) -> Vec<u8> {
-    let mut symbols: Vec<(u64, u8, &str)> = map.lines().filter_map(line).collect();
-    symbols.sort_by_key(|(address, ..)| *address);
+/// An ELF with the symbols of a System.map.
+pub fn from_map(map: &[u8]) -> Vec<u8> {
+    let mut symbols: Vec<Symbol<'_>> = system_map::symbols(map).collect();
+    symbols.sort_by_key(|symbol| symbol.address);
     let mut names = vec![0];
     let mut table = vec![0; SYM];
-    let ends = symbols.iter().skip(1).map(|(address, ..)| *address).chain([u64::MAX]);
-    for ((address, kind, name), end) in symbols.iter().zip(ends) {
+    let ends = symbols.iter().skip(1).map(|symbol| symbol.address).chain([u64::MAX]);
+    for (symbol, end) in symbols.iter().zip(ends) {
         let Ok(place) = u32::try_from(names.len()) else { break };
-        let is_code = kind.eq_ignore_ascii_case(&b't');
-        let what = if is_code { STT_FUNC } else { STT_OBJECT };
+        let what = if symbol.is_code() { STT_FUNC } else { STT_OBJECT };
         // The last of them has no end, and needs none.
-        let size = if end == u64::MAX { 0 } else { end - address };
+        let size = if end == u64::MAX { 0 } else { end - symbol.address };
         table.extend(place.to_le_bytes());
         table.extend([STB_GLOBAL | what, 0]);
         table.extend(1_u16.to_le_bytes());
-        table.extend(address.to_le_bytes());
+        table.extend(symbol.address.to_le_bytes());
         table.extend(size.to_le_bytes());
-        names.extend(name.bytes());
+        names.extend(symbol.name);
         names.push(0);
     }
-    let code = |(_, kind, _): &&(u64, u8, &str)| kind.eq_ignore_ascii_case(&b't');
-    let first = symbols.iter().find(code).map_or(0, |(address, ..)| *address);
-    let last = symbols.iter().rfind(code).map_or(0, |(address, ..)| *address);
+    let mut code = symbols.iter().filter(|symbol| symbol.is_code()).map(|symbol| symbol.address);
+    let first = code.next().unwrap_or(0);
+    let last = code.next_back().unwrap_or(first);
     file(&table, &names, first, last)
-}
-
-fn line(text: &str) -> Option<(u64, u8, &str)> {
-    let mut words = text.split_ascii_whitespace();
-    let address = u64::from_str_radix(words.next()?, 16).ok()?;
-    let kind = words.next()?;
-    let name = words.next().filter(|name| !name.contains('\0'))?;
-    // Absolute values are no addresses.
-    let kind = *kind.as_bytes().first().filter(|letter| !letter.eq_ignore_ascii_case(&b'a'))?;
-    Some((address, kind, name))
 }
 
 fn file(table: &[u8], names: &[u8], first: u64, last: u64) -> Vec<u8> {
@@ -176,7 +167,7 @@ mod tests {
     fn a_map_becomes_an_elf_that_others_read() {
         let map = "ffffffff81000000 T _text\nffffffff81000100 T start_kernel\n\
                    ffffffff82000000 D jiffies\n0000000000000010 A number\nnonsense\n";
-        let elf = from_map(map);
+        let elf = from_map(map.as_bytes());
         let elf = object::read::elf::ElfFile64::<object::Endianness>::parse(&*elf).unwrap();
         let found: Vec<_> = elf
             .symbols()
@@ -194,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_becomes_a_file(map in "[0-9a-f]{0,20} [A-Za-z]? ?[a-z\\PC]{0,8}(\n[0-9a-f]{0,18} [a-zA-Z] [a-z]{1,5}){0,5}") {
-            let elf = from_map(&map);
+            let elf = from_map(map.as_bytes());
             prop_assert!(object::read::elf::ElfFile64::<object::Endianness>::parse(&*elf).is_ok());
         }
     }
