@@ -257,6 +257,15 @@ mod tests {
 
     const SCHEDULE: Schedule = Schedule { warm_up: 2, rounds: 10, seed: 5 };
 
+    /// What comes of one contender.
+    fn alone(
+        budget: Option<Duration>,
+        mut take: impl FnMut(Turn) -> Result<Vec<Measured>, String>,
+    ) -> Found {
+        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
+        measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, turn| take(turn))
+    }
+
     fn milliseconds(value: f64) -> Vec<Measured> {
         vec![Measured::new("exit", Unit::Milliseconds, value)]
     }
@@ -315,11 +324,10 @@ mod tests {
     #[test]
     fn who_never_succeeds_is_given_up() {
         let mut tried = 0;
-        let found =
-            measure(&[&named("a")], (SCHEDULE, None), None, (&mut (), &Stop::default()), |_, _| {
-                tried += 1;
-                Err("never".into())
-            });
+        let found = alone(None, |_| {
+            tried += 1;
+            Err("never".into())
+        });
         assert_eq!(tried, PATIENCE);
         assert!(found.series.is_empty() && found.failures[0].value.contains("not tried again"));
     }
@@ -331,9 +339,7 @@ mod tests {
         assert_eq!(fitting(seconds(60), seconds(50)), LEAST);
         assert!(fitting(seconds(60), Duration::ZERO) > 10_000);
         let mut numbers = Vec::new();
-        let budget = Some(Duration::ZERO);
-        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
-        let found = measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, turn| {
+        let found = alone(Some(Duration::ZERO), |turn| {
             numbers.push(turn.number);
             std::thread::sleep(Duration::from_millis(1));
             Ok(milliseconds(1.0))
@@ -346,9 +352,7 @@ mod tests {
     #[test]
     fn who_fails_and_takes_too_long_is_given_up() {
         let mut tried = 0;
-        let budget = Some(Duration::from_millis(1));
-        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
-        let found = measure(&[&named("a")], (SCHEDULE, budget), None, hooks, |_, _| {
+        let found = alone(Some(Duration::from_millis(1)), |_| {
             tried += 1;
             std::thread::sleep(Duration::from_millis(1));
             Err("it was killed after 300 s".into())
@@ -358,8 +362,7 @@ mod tests {
 
     #[test]
     fn rounds_at_the_end_in_which_all_fail_are_rounds() {
-        let hooks = (&mut () as &mut dyn Watch, &Stop::default());
-        let found = measure(&[&named("a")], (SCHEDULE, None), None, hooks, |_, turn| {
+        let found = alone(None, |turn| {
             if turn.number > 6 { Err("it fell over".into()) } else { Ok(milliseconds(1.0)) }
         });
         assert_eq!(found.series[0].samples.len(), 10);
