@@ -35,8 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let table = Path::new(&env::var("OUT_DIR")?).join("seccomp_table.rs");
     fs::write(table, list::source(&groups))?;
     println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-changed=Cargo.toml");
+    println!("cargo::rerun-if-changed=Cargo.lock");
     let mut digest = DefaultHasher::new();
-    for path in files(Path::new("src"))? {
+    let packages = ["Cargo.toml", "Cargo.lock"].map(PathBuf::from);
+    for path in files(Path::new("src"))?.into_iter().chain(packages) {
         path.hash(&mut digest);
         fs::read(path)?.hash(&mut digest);
     }

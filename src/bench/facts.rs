@@ -214,6 +214,7 @@ mod tests {
     fn this_host_has_a_processor_and_a_kernel() {
         let place = tempfile::tempdir().unwrap();
         let workshop = Workshop {
+            own: "/x".into(),
             duplex: "/x".into(),
             place: place.path().into(),
             image: place.path().into(),

@@ -47,7 +47,7 @@ impl Order {
     /// # Errors
     /// This process's surroundings cannot be told.
     pub fn session(&self, word: &str, order: &Path, observed: &Path) -> Result<Session, String> {
-        let program = self.workshop.duplex.clone();
+        let program = self.workshop.own.clone();
         let argv = [program.as_os_str(), word.as_ref(), order.as_os_str(), observed.as_os_str()];
         let session = Session::new(argv.map(ToOwned::to_owned).into());
         let mut session = session.map_err(|error| {
@@ -55,7 +55,7 @@ impl Order {
         })?;
         session.reads_input = false;
         session.writable.push(observed.to_owned());
-        session.inputs.push(order.to_owned());
+        session.inputs.extend([order.to_owned(), self.workshop.program_directory()]);
         session.inputs.extend(self.disk.clone());
         session.inputs.extend(self.workshop.guest.as_ref().map(|guest| guest.initramfs.clone()));
         if self.place == Place::Counting {
@@ -67,8 +67,7 @@ impl Order {
 
     /// What must be in the counting machine's memory beside the order: it finds nothing else there.
     fn counted_files(&self) -> Vec<PathBuf> {
-        let init = self.workshop.duplex.with_file_name("duplex-init");
-        let mut files = vec![init];
+        let mut files = Vec::new();
         let kernel = self.workshop.guest.as_ref().map(|guest| guest.kernel.clone());
         // duplex finds it as an entry of its cache.
         files.extend(kernel.as_deref().and_then(Path::parent).map(ToOwned::to_owned));

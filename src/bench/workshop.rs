@@ -17,6 +17,9 @@ pub const READY: &[u8] = b"ready";
 /// The least program that can be watched: its file in the workshop.
 pub(crate) const OBSERVER: &str = "nothing";
 
+/// The guest's init, beside duplex.
+const INIT: &str = "duplex-init";
+
 /// Where a job's data directory is shown.
 pub const DATA: &str = "/data";
 
@@ -37,7 +40,10 @@ const FILES: [(&str, &str); 5] = [
 /// The place where a run prepares its contenders; nothing else is there.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Workshop {
-    /// The duplex that is measured.
+    /// The duplex that observes: this program.
+    pub own: PathBuf,
+    /// The duplex that is measured, a copy: the page cache forgets nothing that a running program has mapped, and of
+    /// pages that two have mapped each counts half (PSS).
     pub duplex: PathBuf,
     /// Where contenders put what they need, a directory each.
     pub place: PathBuf,
@@ -67,20 +73,21 @@ impl Workshop {
     /// Files cannot be written, or there is no probe; says what, and what to do.
     pub fn set_up(place: &Path) -> Result<Self, String> {
         let own = std::env::current_exe();
-        let duplex =
+        let own =
             own.map_err(|error| format!("this program's own file cannot be told: {error}"))?;
-        Self::set_up_for(duplex, place)
+        Self::set_up_for(own, place)
     }
 
     /// The same for another duplex.
     ///
     /// # Errors
     /// As above.
-    pub fn set_up_for(duplex: PathBuf, place: &Path) -> Result<Self, String> {
-        let probe = probe_beside(&duplex)?;
+    pub fn set_up_for(own: PathBuf, place: &Path) -> Result<Self, String> {
+        let probe = probe_beside(&own)?;
         let image = place.join("image");
         make_image(&image, &probe)?;
-        let workshop = Self { duplex, place: place.to_owned(), image, guest: None };
+        let duplex = copy_program(&own, &place.join("program"))?;
+        let workshop = Self { own, duplex, place: place.to_owned(), image, guest: None };
         workshop.place_observer()?;
         Ok(workshop)
     }
@@ -91,6 +98,11 @@ impl Workshop {
     /// It cannot be written.
     pub(crate) fn place_observer(&self) -> Result<(), String> {
         write(&self.place.join(OBSERVER), NOTHING, 0o755)
+    }
+
+    /// Where the duplex that is measured lies, with what it needs beside it.
+    pub(super) fn program_directory(&self) -> PathBuf {
+        self.duplex.with_file_name("")
     }
 
     /// A directory for a contender's own files: made the first time, private.
@@ -123,6 +135,19 @@ fn make_image(image: &Path, probe: &[u8]) -> Result<(), String> {
         write(&image.join(path), text.as_bytes(), 0o644)?;
     }
     write(&image.join(PROBE.trim_start_matches('/')), probe, 0o755)
+}
+
+/// Copies duplex, and its init if that is beside it, into a new directory.
+fn copy_program(own: &Path, directory: &Path) -> Result<PathBuf, String> {
+    make_directory(directory, 0o755)?;
+    let copy = directory.join("duplex");
+    let failed = |path: &Path, error| format!("cannot copy {}: {error}", path.display());
+    fs::copy(own, &copy).map_err(|error| failed(own, error))?;
+    let init = own.with_file_name(INIT);
+    if init.exists() {
+        fs::copy(&init, directory.join(INIT)).map_err(|error| failed(&init, error))?;
+    }
+    Ok(copy)
 }
 
 /// The probe without what is not loaded when it runs.

@@ -5,7 +5,7 @@
 //! where it would copy an initramfs as a whole, for 40 thousand instructions a page.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(crate) fn run_kernel(cache: &Cache, volumes: bool) -> Result<RunKernel, Erro
 
 fn disk(cache: &Cache) -> Result<Init, Error> {
     let kind = "init-disk";
-    let recipe = Recipe { kind: kind.to_string(), digest: Digest::new().part(this_build()?) };
+    let recipe = Recipe { kind: kind.to_string(), digest: Digest::new().part(this_build()) };
     entry(cache, recipe, "init.ext4", |dir, path| {
         let root = dir.join("root");
         for place in PLACES {
@@ -110,7 +110,7 @@ fn initramfs(cache: &Cache, kernel: &DebianKernel, volumes: bool) -> Result<Init
         kind = "init-volumes";
     }
     let release = kernel.release.as_bytes();
-    let digest = Digest::new().part(this_build()?).part(release);
+    let digest = Digest::new().part(this_build()).part(release);
     let recipe = Recipe { kind: kind.to_string(), digest };
     entry(cache, recipe, "initramfs.cpio", |_, path| {
         let mut archive = Initramfs::with_console()?;
@@ -159,14 +159,10 @@ fn beside() -> Option<PathBuf> {
     std::env::current_exe().ok().map(|path| path.with_file_name("duplex-init"))
 }
 
-/// What tells this program, and the `duplex-init` beside it, from an earlier or later build.
-fn this_build() -> Result<Vec<u8>, Error> {
-    let path = Path::new("/proc/self/exe");
-    let this = fs::metadata(path).map_err(unreadable("look at", path))?;
+/// What tells this program, and the `duplex-init` beside it, from an earlier or later build: its sources, and the size
+/// of that file.
+fn this_build() -> Vec<u8> {
     let init = beside().and_then(|path| fs::metadata(path).ok());
-    let numbers = [Some(this), init].into_iter().flatten().flat_map(|file| {
-        let [mtime, nanoseconds] = [file.mtime(), file.mtime_nsec()].map(i64::cast_unsigned);
-        [file.len(), file.dev(), file.ino(), mtime, nanoseconds]
-    });
-    Ok(numbers.flat_map(u64::to_le_bytes).collect())
+    let size = init.map_or(0, |file| file.len());
+    [STAMP.as_bytes(), &size.to_le_bytes()].concat()
 }

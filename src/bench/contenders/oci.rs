@@ -131,6 +131,7 @@ mod tests {
     #[test]
     fn a_job_fills_what_a_runtime_proposes() {
         let workshop = Workshop {
+            own: "/d".into(),
             duplex: "/d".into(),
             place: "/w".into(),
             image: "/w/image".into(),

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 use crate::bench::contender::Contender;
 use crate::bench::results::Place;
@@ -58,8 +59,26 @@ fn list(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 fn forget_file(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
+    if fstatfs(&file)?.filesystem_type() == TMPFS_MAGIC {
+        let what = "it lies in memory (tmpfs): set TMPDIR to a directory on a disk";
+        return Err(io::Error::other(what));
+    }
     // Dirty pages stay.
     file.sync_data()?;
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_memory_cannot_be_forgotten() {
+        let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        let error = forget_file(file.path()).unwrap_err();
+        assert!(error.to_string().contains("TMPDIR"), "{error}");
+        let missing = forget_file(Path::new("/nonesuch")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ pub(super) fn go(asked: &Asked) -> Result<(Results, ExitCode), Box<dyn Error>> {
     let reason = asked.testbed.reason(false);
     let reason = reason.unwrap_or_else(|| "what could starve this host is measured there".into());
     let cautions = facts::cautions(is_emulated.then_some(&*reason));
-    let scratch = Scratch::new(&std::env::temp_dir())?;
+    let scratch = Scratch::new(&parent())?;
     let mut workshop = Workshop::set_up(scratch.path())?;
     workshop.guest = Guest::make(&workshop).inspect_err(|error| say(error)).ok();
     let facts = facts::facts(&workshop);
@@ -118,13 +119,19 @@ pub(super) fn go(asked: &Asked) -> Result<(Results, ExitCode), Box<dyn Error>> {
     }
     results.seconds = clock.elapsed().as_secs_f64();
     results.claims = claims::of(&results);
-    let status = match results.complete {
-        _ if failed => FAILED.into(),
-        false => INTERRUPTED.into(),
-        true => ExitCode::SUCCESS,
+    let status = match (failed, results.complete) {
+        (true, _) => FAILED.into(),
+        (false, false) => INTERRUPTED.into(),
+        (false, true) => ExitCode::SUCCESS,
     };
     results.complete &= !failed;
     Ok((results, status))
+}
+
+/// Where the run's directory is made: where the caller wants it, or where it is on a disk. No file is cold in memory,
+/// where /tmp may be.
+fn parent() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or("/var/tmp".into(), PathBuf::from)
 }
 
 /// Carries the order out at this place, with VMs or without.
