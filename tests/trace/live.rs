@@ -88,7 +88,8 @@ fn a_window_that_changes_is_filled_and_a_stop_gives_it_back() {
     let mut terminal = watch(&path);
     terminal.resize(50, 200);
     terminal.signal(Signal::SIGWINCH);
-    // Wide enough for what was cut off in 80 columns: the whole line of the heading.
+    // Wide enough for what was cut off in 80 columns: the whole line of the heading, of which nothing is erased.
+    terminal.wait_for("q quits\r\n");
     terminal.wait_for("LAST EXITS");
     terminal.signal(Signal::SIGTSTP);
     terminal.wait_for(LEFT);

@@ -167,8 +167,9 @@ impl Screen {
             if number > 0 {
                 bytes.extend_from_slice(b"\r\n");
             }
-            bytes.extend_from_slice(line.as_bytes());
+            // First: behind a line that fills the window the cursor is still on its last letter.
             bytes.extend_from_slice(TO_END_OF_LINE);
+            bytes.extend_from_slice(line.as_bytes());
         }
         say(&bytes)
     }
