@@ -46,6 +46,9 @@ const INIT: &str = "guest-init";
 /// duplex itself failed, as docker has it; what the workload returned otherwise.
 pub const FAILED: u8 = 125;
 
+/// A run was interrupted (SIGINT), and what it had done is kept.
+const INTERRUPTED: u8 = 130;
+
 /// The status of a program that SIGPIPE has ended.
 const BROKEN_PIPE: u8 = 141;
 

@@ -8,52 +8,30 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use super::asked::Asked;
 use super::observe::OBSERVE;
 use super::plan::{Machine, plan, tell};
 use super::progress::Progress;
-use crate::bench::cases::Questions;
 use crate::bench::claims;
 use crate::bench::contenders::{Vms, Wanted};
 use crate::bench::facts;
 use crate::bench::hybrid;
 use crate::bench::measure::{Observed, Order, measure};
-use crate::bench::results::{Case, Fact, Place, Results, SCHEMA};
+use crate::bench::results::{Fact, Place, Results, SCHEMA};
 use crate::bench::schedule::Schedule;
 use crate::bench::scratch::Scratch;
 use crate::bench::stop::Stop;
 use crate::bench::workshop::{Guest, Workshop};
-use crate::cli::testbed_mode::TestbedMode;
-use crate::cli::{FAILED, say};
+use crate::cli::{FAILED, INTERRUPTED, say};
 use crate::guest_images::Cache;
 use crate::image;
-use crate::random::random_bytes;
 use crate::testbed;
-
-/// The exit status of a run that was interrupted.
-pub(super) const INTERRUPTED: u8 = 130;
 
 /// The statuses of a testbed's command that was interrupted: hung up on, interrupted, terminated.
 const SIGNALLED: [u8; 3] = [129, INTERRUPTED, 143];
 
 /// Rounds that do not count.
 const WARM_UP: u32 = 2;
-
-/// What is asked for.
-pub(super) struct Asked {
-    pub(super) cases: Vec<Case>,
-    pub(super) questions: Questions,
-    pub(super) peers: bool,
-    pub(super) only: Vec<String>,
-    pub(super) runs: u32,
-    pub(super) seed: u64,
-    pub(super) testbed: TestbedMode,
-    pub(super) count_instructions: bool,
-}
-
-/// A seed of its own for this run: short enough to be typed in.
-pub(super) fn seed() -> Result<u64, std::io::Error> {
-    Ok(u32::from_le_bytes(random_bytes()?).into())
-}
 
 /// Measures all that is asked for; and the exit status.
 pub(super) fn go(asked: &Asked) -> Result<(Results, ExitCode), Box<dyn Error>> {

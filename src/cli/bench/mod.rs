@@ -1,5 +1,6 @@
 //! `duplex bench`: what the wall costs, measured on this machine.
 
+mod asked;
 mod compare;
 mod go;
 mod observe;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use self::go::Asked;
+use self::asked::Asked;
 use super::report;
 use super::testbed_mode::TestbedMode;
 use crate::bench::cases::Questions;
@@ -192,7 +193,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
         peers: args.peers || !args.only.is_empty(),
         only: args.only.clone(),
         runs: args.runs,
-        seed: args.seed.map_or_else(go::seed, Ok)?,
+        seed: args.seed.map_or_else(asked::seed, Ok)?,
         testbed: args.testbed,
         count_instructions: args.count_instructions,
     };

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::go::INTERRUPTED;
 use super::progress::Progress;
 use crate::bench::in_testbed;
 use crate::bench::measure::Order;
 use crate::bench::stop::Stop;
+use crate::cli::INTERRUPTED;
 use crate::testbed;
 
 /// What it is called there.

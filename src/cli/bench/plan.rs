@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::go::Asked;
+use super::asked::Asked;
 use crate::bench::contenders::Vms;
 use crate::bench::results::{Case, Place};
 use crate::cli::say;
