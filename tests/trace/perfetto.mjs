@@ -47,10 +47,12 @@ const browser = await puppeteer.launch({
 });
 try {
   const page = await browser.newPage();
+  // Others may want both processors of a small machine.
+  page.setDefaultTimeout(300_000);
   page.on("pageerror", (error) => console.error(`${error}`));
   await page.setViewport({ width: 1280, height: 900 });
   await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await page.waitForFunction(() => window.app?.trace !== undefined);
+  await page.waitForFunction(() => window.app?.trace !== undefined && !window.app.isLoadingTrace);
   await page.evaluate(() => window.waitForPerfettoIdle());
   const lost = "select name, value from stats where severity in ('error', 'data_loss') and value > 0";
   const [bad, ...answers] = await page.evaluate(ask, [lost, ...queries]);
