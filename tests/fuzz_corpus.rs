@@ -111,6 +111,12 @@ fn hostile_packets_to_the_gdb_stub_and_mutations_of_them_crash_nothing() {
     }
 }
 
+#[test]
+fn an_interrupt_of_a_guest_that_stands_still_is_not_told_once_it_runs() {
+    // Found by fuzzing: the stub told of it as a stop, and the guest that ran was asked for its memory.
+    gdb::feed(b"\x01\x03\n\x03\nc\nm0,4\nm0,4\nm0,4");
+}
+
 /// One change: mostly where headers are.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     let near = if random.below(4) == 0 { bytes.len() } else { bytes.len().min(0x300) };

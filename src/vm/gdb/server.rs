@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use gdbstub::common::Signal;
 use gdbstub::conn::Connection;
-use gdbstub::stub::state_machine::GdbStubStateMachine as State;
+use gdbstub::stub::state_machine::state::Idle;
+use gdbstub::stub::state_machine::{GdbStubStateMachine as State, GdbStubStateMachineInner};
 use gdbstub::stub::{DisconnectReason, GdbStub, GdbStubError, MultiThreadStopReason};
 use gdbstub::target::ext::breakpoints::WatchKind;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -143,7 +144,7 @@ pub fn feed(inferior: &mut dyn Inferior, symbols: &[u8], view: View, bytes: &[u8
     let Ok(mut state) = stub.run_state_machine(&mut guest) else { return };
     for byte in bytes {
         let next = match state {
-            State::Idle(state) => state.incoming_data(&mut guest, *byte),
+            State::Idle(state) => hear(state, &mut guest, *byte),
             State::Running(state) => match guest.inferior.stopped() {
                 Some((cpu, stop)) => state.report_stop(&mut guest, reason(cpu, stop)),
                 None if *byte == INTERRUPT => state.incoming_data(&mut guest, *byte),
@@ -159,6 +160,21 @@ pub fn feed(inferior: &mut dyn Inferior, symbols: &[u8], view: View, bytes: &[u8
             Ok(next) => state = next,
             Err(_) => return,
         }
+    }
+}
+
+/// Takes a byte while the guest stands still. Ctrl-C is nothing then: the stub would keep it, and tell of it as a stop
+/// when the guest has been made to run, and runs.
+fn hear<'a, 'g, W: Write>(
+    state: GdbStubStateMachineInner<'a, Idle<Debugged<'g>>, Debugged<'g>, Wire<W>>,
+    guest: &mut Debugged<'g>,
+    byte: u8,
+) -> Result<State<'a, Debugged<'g>, Wire<W>>, Broken> {
+    match state.incoming_data(guest, byte)? {
+        State::CtrlCInterrupt(state) => {
+            state.interrupt_handled(guest, None::<MultiThreadStopReason<u64>>)
+        }
+        other => Ok(other),
     }
 }
 
@@ -189,9 +205,7 @@ fn exchange<'g, W: Write>(
                 guest.inferior.pause();
                 state.interrupt_handled(guest, Some(interrupted()))?
             }
-            State::Idle(state) if !pending.is_empty() => {
-                state.incoming_data(guest, next(&mut pending))?
-            }
+            State::Idle(state) if !pending.is_empty() => hear(state, guest, next(&mut pending))?,
             State::Running(state) if !pending.is_empty() => match next(&mut pending) {
                 INTERRUPT => state.incoming_data(guest, INTERRUPT)?,
                 _ => State::Running(state),
