@@ -107,7 +107,9 @@ fn added(summary: &Summary, is: impl Fn(&Register) -> bool) -> (u64, u64) {
 fn of_preparation(summary: &Summary) -> Option<Suggestion> {
     let planned = summary.phases.iter().find(|phase| phase.reached.phase == "planned")?;
     let before = summary.phase("first_run")?;
-    if permille(planned.took, summary.last) < 5 * LEAST_TIME || planned.took * 2 < before {
+    if permille(planned.took, summary.last) < 5 * LEAST_TIME
+        || planned.took.saturating_mul(2) < before
+    {
         return None;
     }
     Some(Suggestion {
@@ -173,7 +175,7 @@ fn permille(part: u64, whole: u64) -> u64 {
 pub fn percent(part: u64, whole: u64) -> String {
     let permille = permille(part, whole);
     if permille >= 100 || permille == 0 && part == 0 {
-        format!("{} %", (permille + 5) / 10)
+        format!("{} %", permille.saturating_add(5) / 10)
     } else {
         format!("{}.{} %", permille / 10, permille % 10)
     }
@@ -218,6 +220,7 @@ mod tests {
     #[test]
     fn figures_are_short() {
         assert_eq!(grouped(0), "0");
+        assert_eq!(percent(u64::MAX, 1), "1844674407370955161 %");
         assert_eq!(grouped(8412), "8,412");
         assert_eq!(grouped(1_234_567), "1,234,567");
         for (time, text) in [
