@@ -1,11 +1,10 @@
 // browser.mjs REPORT.html PICTURES: opens a report in Chromium at two widths, in light and in dark, and says what
 // is wrong with it. Exit status 1 where something is.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { createRequire } from "node:module";
-import puppeteer from "puppeteer-core";
+import { withBrowser } from "../common/chromium.mjs";
 
 const [, , report, pictures] = process.argv;
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -52,15 +51,7 @@ function flaws() {
   return found;
 }
 
-// A home of its own: the one of this user may not be there, or be in use.
-const home = mkdtempSync(join(tmpdir(), "duplex-report-"));
-const browser = await puppeteer.launch({
-  executablePath: "/usr/bin/chromium",
-  userDataDir: home,
-  // Root, as in CI, has no sandbox; the page is our own.
-  args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
-});
-try {
+await withBrowser([], async (browser) => {
   mkdirSync(pictures, { recursive: true });
   for (const width of [1280, 360]) {
     for (const scheme of ["light", "dark"]) {
@@ -90,9 +81,6 @@ try {
       await page.close();
     }
   }
-} finally {
-  await browser.close();
-  rmSync(home, { recursive: true, force: true });
-}
+});
 for (const flaw of wrong) console.error(flaw);
 process.exitCode = wrong.length > 0 ? 1 : 0;

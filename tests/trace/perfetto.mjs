@@ -1,13 +1,11 @@
 // perfetto.mjs VIEWER TRACE PICTURE SQL…: opens a trace in Perfetto's viewer, which lies in VIEWER, draws what it shows,
 // and prints what its trace processor says to each query: a line of JSON with an array of rows. Exit status 1 where it
 // could not read all of the trace.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
+import { withBrowser } from "../common/chromium.mjs";
 
-const puppeteer = createRequire(new URL("../report/", import.meta.url))("puppeteer-core");
 const [, , viewer, trace, picture, ...queries] = process.argv;
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm" };
 
@@ -37,15 +35,8 @@ const server = createServer(({ url }, answer) => {
   }
 });
 await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-// A home of its own: the one of this user may not be there, or be in use.
-const home = mkdtempSync(join(tmpdir(), "duplex-perfetto-"));
-const browser = await puppeteer.launch({
-  executablePath: "/usr/bin/chromium",
-  userDataDir: home,
-  // Root, as in CI, has no sandbox; no name but this machine's is looked up.
-  args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"],
-});
-try {
+// No name but this machine's is looked up.
+await withBrowser(["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"], async (browser) => {
   const page = await browser.newPage();
   // Others may want both processors of a small machine.
   page.setDefaultTimeout(300_000);
@@ -60,8 +51,5 @@ try {
   await page.screenshot({ path: picture });
   bad.forEach(({ name, value }) => console.error(`${name}: ${value}`));
   process.exitCode = bad.length > 0 ? 1 : 0;
-} finally {
-  await browser.close();
-  server.close();
-  rmSync(home, { recursive: true, force: true });
-}
+});
+server.close();
