@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::guest_images::loaded_part;
+use crate::image::INIT_PROGRAM;
 
 /// The probe, as the image has it.
 pub const PROBE: &str = "/bin/duplex-probe";
@@ -16,9 +17,6 @@ pub const READY: &[u8] = b"ready";
 
 /// The least program that can be watched: its file in the workshop.
 pub(crate) const OBSERVER: &str = "nothing";
-
-/// The guest's init, beside duplex.
-const INIT: &str = "duplex-init";
 
 /// Where a job's data directory is shown.
 pub const DATA: &str = "/data";
@@ -143,9 +141,9 @@ fn copy_program(own: &Path, directory: &Path) -> Result<PathBuf, String> {
     let copy = directory.join("duplex");
     let failed = |path: &Path, error| format!("cannot copy {}: {error}", path.display());
     fs::copy(own, &copy).map_err(|error| failed(own, error))?;
-    let init = own.with_file_name(INIT);
+    let init = own.with_file_name(INIT_PROGRAM);
     if init.exists() {
-        fs::copy(&init, directory.join(INIT)).map_err(|error| failed(&init, error))?;
+        fs::copy(&init, directory.join(INIT_PROGRAM)).map_err(|error| failed(&init, error))?;
     }
     Ok(copy)
 }

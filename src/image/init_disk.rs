@@ -154,9 +154,12 @@ fn init_program() -> Result<Vec<u8>, Error> {
     Ok(own_program()?)
 }
 
-/// Where `duplex-init` would be.
+/// What the guest's init is called that lies beside duplex.
+pub(crate) const INIT_PROGRAM: &str = "duplex-init";
+
+/// Where it would be.
 fn beside() -> Option<PathBuf> {
-    std::env::current_exe().ok().map(|path| path.with_file_name("duplex-init"))
+    std::env::current_exe().ok().map(|path| path.with_file_name(INIT_PROGRAM))
 }
 
 /// What tells this program, and the `duplex-init` beside it, from an earlier or later build: its sources, and the size

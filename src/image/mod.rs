@@ -22,4 +22,4 @@ pub use name::Name;
 pub use resolve::{ResolveError, ResolvedImage, resolve};
 pub use store::{Lease, Store, StoreError, StoredImage};
 
-pub(crate) use init_disk::{Init, run_kernel};
+pub(crate) use init_disk::{INIT_PROGRAM, Init, run_kernel};

@@ -7,7 +7,7 @@ use duplex::bench::contender::Contender;
 use duplex::bench::contenders::{LineUp, Wanted};
 use duplex::bench::ground::Ground;
 use duplex::bench::labs::Lab;
-use duplex::bench::results::{Place, Table};
+use duplex::bench::results::{Place, Series, Table};
 use duplex::bench::schedule::Schedule;
 use duplex::bench::stop::Stop;
 use duplex::bench::workshop::Workshop;
@@ -61,6 +61,13 @@ fn medians(table: &Table, metric: &str) -> BTreeMap<String, f64> {
             (series.contender.clone(), series.summary.as_ref().unwrap().median.value)
         })
         .collect()
+}
+
+/// What each round measured of one contender's metric.
+fn samples(table: &Table, contender: &str, metric: &str) -> Vec<f64> {
+    let is_it = |series: &&Series| series.contender == contender && series.metric == metric;
+    let series = table.series.iter().find(is_it).expect("the table has it");
+    series.samples.iter().map(|sample| sample.expect("no round failed")).collect()
 }
 
 #[test]
@@ -119,12 +126,15 @@ fn density_grows_to_what_was_asked_for() {
     }
     let rate = medians(&table, "starts_per_second_of_5");
     assert!(rate.len() == 2 && rate.values().all(|rate| *rate > 0.0), "{rate:?}");
-    // One that starts alone is as fast as it is late.
-    let (rate, latency) = ("starts_per_second_of_1", "latency_of_1");
-    let (rate, latency) = (medians(&table, rate), medians(&table, latency));
-    for (id, rate) in &rate {
-        let product = rate * latency[id] / 1000.0;
-        assert!((0.5..=2.0).contains(&product), "{id}: {rate} a second, {} ms", latency[id]);
+    // One that starts alone is as fast as it is late, in each round.
+    for id in ["process", "duplex-container"] {
+        let rates = samples(&table, id, "starts_per_second_of_1");
+        let latencies = samples(&table, id, "latency_of_1");
+        assert_eq!(rates.len(), 2);
+        for (rate, latency) in rates.iter().zip(&latencies) {
+            let product = rate * latency / 1000.0;
+            assert!((product - 1.0).abs() < 1e-9, "{id}: {rate} a second, {latency} ms");
+        }
     }
 }
 
