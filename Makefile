@@ -25,7 +25,7 @@ demo: packages build ## Boot Linux and show what it sees (fetches Debian's kerne
 	$(DUPLEX) boot --cpus 2
 
 test: packages guest-images browser ## Test everything (builds the tuned kernel once, 4 to 9 minutes)
-	@.ci/install umoci skopeo podman crun apparmor gdb busybox kmod
+	@.ci/install umoci skopeo buildah podman crun apparmor gdb busybox kmod
 	cargo test
 
 soak: packages guest-images ## The long lists: a hundred boots, random kills, full matrices
