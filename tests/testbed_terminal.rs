@@ -50,7 +50,8 @@ fn line_editing_and_control_characters_work_there() {
     );
     terminal.wait_for("ready");
     terminal.type_in("hexx\x7f\x7fllo\r");
-    terminal.wait_for("<hello>");
+    // The whole line: what is typed before its end is echoed within it.
+    terminal.wait_for("<hello>\r\n");
     // The shell is out of the way once cat answers.
     terminal.type_in("cat\r");
     terminal.wait_for("cat\r\ncat\r\n");
