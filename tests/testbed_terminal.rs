@@ -102,7 +102,7 @@ fn a_shell_stops_and_continues_it() {
     let mut terminal = Terminal::start(&mut shell);
     terminal.wait_for("prompt> ");
     terminal.type_in("$duplex testbed run -- sh -c 'echo re\"\"ady; cat; exit 8'\r");
-    terminal.wait_for("ready");
+    terminal.wait_for("ready\r\n");
     terminal.type_in("one\r");
     terminal.wait_for("one\r\none\r\n");
     // Stopped by the terminal in the testbed, and with it the client here.
