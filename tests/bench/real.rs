@@ -69,7 +69,7 @@ fn what_slows_both_down_does_not_make_one_look_slower() {
         statistics::quantile(&sorted, 0.5)
     };
     // From 34 to 114 ms, in steps that another start lies between; one of them may have had to wait.
-    assert!(median(&samples[13..]) - median(&samples[..7]) > 20.0, "{samples:?}");
+    assert!(median(&samples[13..]) - median(&samples[..7]) > 40.0, "{samples:?}");
     let found = series[1].ratio.unwrap().median;
     assert!(found.low <= 1.1 && 0.9 <= found.high, "{found:?}");
 }
