@@ -38,6 +38,9 @@ fn a_user_has_their_own_network() {
         kill -9 $web; wait $web 2>/dev/null || :
         # It is nobody's child here, so that it has gone shows by its number.
         tail --pid=$pasta -f /dev/null; echo "pasta has gone"
+        # The next command removes what the killed one has left.
+        groups() { find /sys/fs/cgroup -maxdepth 3 -path "*/duplex/web$ID*"; }
+        [ -n "$(groups)" ]; "$DUPLEX" ps >/dev/null; if [ -z "$(groups)" ]; then echo "its group has gone"; fi
         "#,
     ) else {
         return;
@@ -55,6 +58,7 @@ fn a_user_has_their_own_network() {
             "taken: 125",
             "pasta is limited",
             "pasta has gone",
+            "its group has gone",
         ],
     );
     assert!(all.contains("inet 10.0.2.15/24") && all.contains("default via 10.0.2.2"), "{all}");
